@@ -1,0 +1,1 @@
+"""Dependence structures: one file each, its paper in the docstring."""

@@ -1,0 +1,124 @@
+"""Small numerical pieces that several rooms share."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from mlc.base import FROZEN, Features, Key, SparseRows
+
+
+def log1mexp(x: Float[Array, '*dims']) -> Float[Array, '*dims']:
+  """log(1 - exp(x)) for x <= 0, accurate at both ends.
+
+  Reference: Machler, Accurately computing log(1 - exp(-|a|)), 2012, eq. 7.
+  """
+  # The double where keeps the gradient of the branch not taken finite.
+  near = x > -0.6931472
+  x_near = jnp.where(near, x, -1.0)
+  x_far = jnp.where(near, -1.0, x)
+  return jnp.where(
+    near, jnp.log(-jnp.expm1(x_near)), jnp.log1p(-jnp.exp(x_far))
+  )
+
+
+def log_bernoulli(
+  logits: Float[Array, '*dims'], y: Float[Array, '*dims']
+) -> Float[Array, '*dims']:
+  """log P(Y = y) of Bernoulli variables: log sigmoid((2y - 1) logit)."""
+  return jax.nn.log_sigmoid((2.0 * y - 1.0) * logits)
+
+
+def masked_sum(
+  values: Float[Array, '*dims'],
+  where: Bool[Array, '*dims'] | None,
+  axis: int | None = -1,
+) -> Array:
+  """Sum of the values where known; NaN in a masked place does no harm."""
+  if where is not None:
+    values = jnp.where(where, values, 0.0)
+  return jnp.sum(values, axis=axis)
+
+
+def weighted_mean(
+  values: Float[Array, ' batch'], weight: Float[Array, ' batch'] | None
+) -> Float[Array, '']:
+  """Mean over examples; an example of weight 0 may hold NaN."""
+  if weight is None:
+    return jnp.mean(values)
+  values = jnp.where(weight > 0, values, 0.0)
+  total = jnp.sum(weight)
+  return jnp.sum(weight * values) / jnp.where(total > 0, total, 1.0)
+
+
+def dropout(
+  key: Key | None, x: Float[Array, '*dims'], rate: float
+) -> Float[Array, '*dims']:
+  """Inverted dropout; none when `key` is None or the rate is 0.
+
+  A product with a mask, since on an Explicit mesh a select between a sharded
+  and an unsharded array is refused.
+  """
+  if key is None or rate == 0.0:
+    return x
+  keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+  return x * keep.astype(x.dtype) / (1.0 - rate)
+
+
+def matmul(x: Features, w: Float[Array, 'features out']) -> Array:
+  """x @ w for dense or sparse rows.
+
+  For sparse rows: out_b = sum_t values[b, t] w[indices[b, t]], which costs
+  entries x out instead of D x out.
+  """
+  if isinstance(x, SparseRows):
+    return jnp.einsum('...t,...to->...o', x.values, w[x.indices])
+  return x @ w
+
+
+def to_dense(x: Features) -> Float[Array, 'batch features']:
+  """The rows as a dense array."""
+  if not isinstance(x, SparseRows):
+    return x
+  rows = jnp.arange(x.indices.shape[0])[:, None]
+  zeros = jnp.zeros((x.indices.shape[0], x.num_features), x.values.dtype)
+  return zeros.at[rows, x.indices].add(x.values)
+
+
+def num_features(x: Features) -> int:
+  """D, for dense or sparse rows."""
+  return x.num_features if isinstance(x, SparseRows) else x.shape[-1]
+
+
+def take_rows(tree: Any, index: Int[Array, ' batch']) -> Any:
+  """The rows `index` of every leaf."""
+  return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def split_frozen(params: Any) -> tuple[Any, Any]:
+  """Splits parameters into (trained, frozen), None in place of the other.
+
+  A leaf is frozen when the dictionary key `frozen` stands above it.
+  """
+
+  def is_frozen(path):
+    return any(getattr(entry, 'key', None) == FROZEN for entry in path)
+
+  trained = jax.tree_util.tree_map_with_path(
+    lambda path, leaf: None if is_frozen(path) else leaf, params
+  )
+  frozen = jax.tree_util.tree_map_with_path(
+    lambda path, leaf: leaf if is_frozen(path) else None, params
+  )
+  return trained, frozen
+
+
+def merge_frozen(trained: Any, frozen: Any) -> Any:
+  """The inverse of `split_frozen`."""
+  return jax.tree.map(
+    lambda a, b: b if a is None else a,
+    trained,
+    frozen,
+    is_leaf=lambda leaf: leaf is None,
+  )
