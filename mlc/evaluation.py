@@ -1,0 +1,142 @@
+"""From fitted parameters to numbers: encode, decode, measure.
+
+Decoders are fitted on validation rows only. The test rows enter `evaluate`
+once, after every choice has been made.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from mlc.base import Batch, Decoder, Encoder, Head, Key, Params, require
+from mlc.metrics import Metric, Predictions
+from mlc.metrics import evaluate as measure
+from mlc.numerics import take_rows
+
+
+class Judged(NamedTuple):
+  """What an evaluation gives, for one run or stacked over runs.
+
+  Attributes:
+    values: decoder -> metric -> number.
+    marginals: P(y_j = 1 | h) of every row [N,L].
+    decisions: decoder -> the decided label vectors [N,L].
+  """
+
+  values: Mapping[str, Mapping[str, Array]]
+  marginals: Float[Array, '*runs rows labels']
+  decisions: Mapping[str, Float[Array, '*runs rows labels']]
+
+
+def rows_of(
+  data: Batch, index: Int[Array, ' rows'], weight: Float[Array, ' rows']
+) -> Batch:
+  """The rows `index` of the data set, those of weight 0 being padding."""
+  return take_rows(data, index)._replace(weight=weight)
+
+
+def fit_decoders(
+  encoder: Encoder,
+  head: Head,
+  decoders: Mapping[str, Decoder],
+  params: Params,
+  validation: Batch,
+  key: Key,
+) -> Mapping[str, Any]:
+  """What each decoder learns from the validation rows, by its name."""
+  h = encoder.apply(params['encoder'], validation.x)
+  return {
+    name: decoder.fit(
+      head,
+      params['head'],
+      h,
+      validation.y,
+      where=validation.where,
+      weight=validation.weight,
+      key=key,
+    )
+    for name, decoder in decoders.items()
+  }
+
+
+def evaluate(
+  encoder: Encoder,
+  head: Head,
+  decoders: Mapping[str, Decoder],
+  metrics: Mapping[str, Metric],
+  params: Params,
+  states: Mapping[str, Any],
+  rows: Batch,
+  key: Key,
+  *,
+  block: int = 256,
+) -> Judged:
+  """Decides and measures the rows of one run with every decoder.
+
+  Args:
+    encoder: features to representation.
+    head: the distribution.
+    decoders: name -> decoder.
+    metrics: name -> metric; one that needs log p(y | h) is left out when the
+      head has none or some label is unknown.
+    params: {'encoder', 'head'} of one run.
+    states: decoder name -> what `fit_decoders` gave.
+    rows: the rows to judge.
+    key: for capabilities that sample.
+    block: rows decoded at a time, which bounds the memory of a joint table.
+
+  Returns:
+    A `Judged`.
+  """
+
+  def decode_block(x):
+    h = encoder.apply(params['encoder'], x)
+    decide = {
+      name: decoder.decide(head, params['head'], h, states[name], key=key)
+      for name, decoder in decoders.items()
+    }
+    marginals = require(head, 'marginals', 'evaluation')
+    return marginals(params['head'], h, key=key), decide
+
+  marginals, decisions = in_blocks(decode_block, rows.x, block)
+  log_prob = None
+  if head.log_prob is not None and rows.where is None:
+    log_prob = in_blocks(
+      lambda part: head.log_prob(
+        params['head'], encoder.apply(params['encoder'], part[0]), part[1]
+      ),
+      (rows.x, rows.y),
+      block,
+    )
+  used = {
+    name: metric
+    for name, metric in metrics.items()
+    if metric.needs != 'log_prob' or log_prob is not None
+  }
+  values = {
+    name: measure(
+      used,
+      Predictions(
+        rows.y, decision, marginals, log_prob, rows.where, rows.weight
+      ),
+    )
+    for name, decision in decisions.items()
+  }
+  return Judged(values, marginals, decisions)
+
+
+def in_blocks(function: Callable[[Any], Any], rows: Any, block: int) -> Any:
+  """Applies a function of rows to blocks of them, one after another."""
+  count = jax.tree.leaves(rows)[0].shape[0]
+  blocks = -(-count // block)
+  index = jnp.arange(blocks * block) % count
+  split = jax.tree.map(
+    lambda leaf: leaf[index].reshape(blocks, block, *leaf.shape[1:]), rows
+  )
+  out = jax.lax.map(function, split)
+  return jax.tree.map(
+    lambda leaf: leaf.reshape(blocks * block, *leaf.shape[2:])[:count], out
+  )

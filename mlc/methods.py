@@ -1,0 +1,87 @@
+"""The registry: every name that a flag, a study or a report may say.
+
+To add a method, write its head in heads/ and add one line to METHODS; flags,
+contract tests, sweeps and report rows follow from the dictionary.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mlc import decoding, losses
+from mlc.base import Decoder, Encoder, Head, Loss, Method, lookup
+from mlc.encoders.identity import identity
+from mlc.encoders.mlp import mlp
+from mlc.heads.binary_relevance import binary_relevance
+from mlc.heads.classifier_chain import classifier_chain
+from mlc.heads.ensemble import ensemble
+from mlc.heads.label_attention import label_attention
+from mlc.heads.label_powerset import label_powerset
+from mlc.heads.softmax import softmax
+
+
+def ensemble_of_chains(num_labels: int, *, members: int = 10) -> Head:
+  """Classifier chains over random label orders, their distributions averaged.
+
+  Args:
+    num_labels: L.
+    members: number of chains, each with an order of its own.
+
+  Returns:
+    The mixture of the chains as one head.
+
+  References:
+    Read, Pfahringer, Holmes, Frank, Classifier chains for multi-label
+    classification, Machine Learning 85, 2011, section 3.
+  """
+  return ensemble(classifier_chain(num_labels, order='random'), members)
+
+
+METHODS: Mapping[str, Method] = {
+  'softmax': Method(softmax, 'nll', 'subset'),
+  'binary_relevance': Method(binary_relevance, 'nll', 'hamming'),
+  'classifier_chain': Method(classifier_chain, 'nll', 'subset'),
+  'ensemble_of_chains': Method(ensemble_of_chains, 'nll', 'hamming'),
+  'label_attention': Method(label_attention, 'nll', 'hamming'),
+  'label_powerset': Method(label_powerset, 'nll', 'subset'),
+}
+
+ENCODERS: Mapping[str, Callable[..., Encoder]] = {
+  'identity': identity,
+  'mlp': mlp,
+}
+
+LOSSES: Mapping[str, Callable[..., Loss]] = {
+  'nll': losses.nll,
+  'sigmoid_cross_entropy': losses.sigmoid_cross_entropy,
+}
+
+DECODERS: Mapping[str, Callable[..., Decoder]] = {
+  'hamming': decoding.threshold,
+  'subset': decoding.joint_mode,
+  'greedy': decoding.greedy,
+  'f_beta': decoding.expected_f,
+  'top_k': decoding.top_k,
+}
+
+
+def build_head(
+  name: str, facts: Mapping[str, Any], options: Mapping[str, Any]
+) -> Head:
+  """The head of method `name` for a data set.
+
+  Args:
+    name: a key of METHODS.
+    facts: what the data say, by the names of a factory's positional arguments.
+    options: what the user says, by the names of its keyword-only arguments.
+  """
+  factory = lookup(name, METHODS, 'method').head
+  wanted = inspect.signature(factory).parameters.values()
+  positional = [p for p in wanted if p.kind is not p.KEYWORD_ONLY]
+  return factory(*[facts[p.name] for p in positional], **options)
+
+
+def build_loss(name: str, head: Head, options: Mapping[str, Any]) -> Loss:
+  """The loss `name`; on an ensemble each member is trained on its own."""
+  loss = lookup(name, LOSSES, 'loss')(**options)
+  return losses.per_member(loss) if head.member is not None else loss

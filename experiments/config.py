@@ -1,0 +1,84 @@
+"""What an experiment is, as values: everything that decides its result."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from mlc.training.loop import TrainOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOptions:
+  """Which rows are trained on, and how features are prepared.
+
+  Attributes:
+    dataset: yeast, movies, digits, the name of a folder in --data_dir,
+      arff:PATH, tfds:NAME or synthetic:KIND,key=value,...
+    split: auto takes the given split where there is one and a holdout
+      otherwise; kfold makes --folds runs a seed.
+    folds: number of folds of --split=kfold.
+    test_fraction: share of the rows that a holdout keeps for the last
+      evaluation.
+    validation_fraction: share of the training part on which thresholds,
+      stopping and hyperparameters are chosen; 0 for none.
+    stratify: stratify splits over labels and pairs of labels (iterative
+      stratification); false shuffles.
+    standardize: scale features by mean and deviation of the training part.
+  """
+
+  dataset: str = 'yeast'
+  split: Literal['auto', 'given', 'holdout', 'kfold'] = 'auto'
+  folds: int = 10
+  test_fraction: float = 0.2
+  validation_fraction: float = 0.2
+  stratify: bool = True
+  standardize: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+  """The runs of one experiment: all train in one compiled program.
+
+  Attributes:
+    seeds: number of seeds, 0 to seeds - 1.
+    learning_rates: tried for every seed, the best on validation is kept
+      (lbfgs has none).
+    l2s: penalties tried likewise; with lbfgs 1 is scikit-learn's C = 1, with
+      adamw it is the decoupled weight decay.
+  """
+
+  seeds: int = 5
+  learning_rates: tuple[float, ...] = (3e-3,)
+  l2s: tuple[float, ...] = (0.0,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """One row of a comparison: a method on a data set under stated conditions.
+
+  Attributes:
+    study: name of the study, a folder of the workdir.
+    method: how label dependence is modelled.
+    loss: how the parameters are fitted; empty for the method's own.
+    decoders: how the distribution becomes decisions; empty for the method's
+      own.
+    encoder: identity makes the head a linear model.
+    allow_mismatch: insist on a multi-label head for a set in which every row
+      has exactly one label, or on softmax for one in which some have not.
+    data: see DataOptions.
+    search: see Search.
+    train: see TrainOptions.
+    options: of the head, encoder, loss and decoders, e.g.
+      {'model.order': 'random'}; only those that differ from the default.
+  """
+
+  study: str = 'single'
+  method: str = 'binary_relevance'
+  loss: str = ''
+  decoders: tuple[str, ...] = ()
+  encoder: str = 'identity'
+  allow_mismatch: bool = False
+  data: DataOptions = DataOptions()
+  search: Search = Search()
+  train: TrainOptions = TrainOptions()
+  options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
