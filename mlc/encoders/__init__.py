@@ -1,0 +1,1 @@
+"""Encoders: features x to the representation h on which a head stands."""
