@@ -80,5 +80,5 @@ class Experiment:
   allow_mismatch: bool = False
   data: DataOptions = DataOptions()
   search: Search = Search()
-  train: TrainOptions = TrainOptions()
+  train: TrainOptions = dataclasses.field(default_factory=TrainOptions)
   options: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -1,0 +1,190 @@
+"""One experiment, from data to a finished run directory."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.config import Experiment
+from experiments.flags import options_for
+from mlc import evaluation, metrics
+from mlc.base import Batch, Decoder, Encoder, Head, Loss, Params, lookup
+from mlc.data import sources, splits
+from mlc.data.arrays import to_device
+from mlc.data.dataset import Dataset
+from mlc.encoders.standardized import standardized
+from mlc.methods import (
+  DECODERS,
+  ENCODERS,
+  METHODS,
+  build_head,
+  build_loss,
+)
+from mlc.training import runs as training_runs
+from mlc.training.runs import Runs
+
+
+class Model(NamedTuple):
+  """What an experiment trains and how it decides."""
+
+  encoder: Encoder
+  head: Head
+  loss: Loss
+  decoders: Mapping[str, Decoder]
+
+  def init(self, key: jax.Array, rows: Batch) -> Params:
+    """Parameters of one run, from its training rows."""
+    encoder_key, head_key = jax.random.split(key)
+    encoder = self.encoder.init(encoder_key, rows.x, weight=rows.weight)
+    h = self.encoder.apply(encoder, rows.x)
+    head = self.head.init(
+      head_key, h, rows.y, where=rows.where, weight=rows.weight
+    )
+    return {'encoder': encoder, 'head': head}
+
+  def losses(self, params: Params, batch: Batch, *, key=None) -> jax.Array:
+    """The loss of each example [batch]."""
+    encoder_key = head_key = None
+    if key is not None:
+      encoder_key, head_key = jax.random.split(key)
+    h = self.encoder.apply(params['encoder'], batch.x, key=encoder_key)
+    return self.loss.apply(
+      self.head, params['head'], h, batch, key=head_key
+    )
+
+
+def build_model(
+  experiment: Experiment, dataset: Dataset, num_label_sets: int
+) -> Model:
+  """The encoder, head, loss and decoders that an experiment names.
+
+  Raises:
+    ValueError: for an unknown name, a head that does not suit the data set
+      (see `check_match`), or a decoder that the head cannot serve.
+  """
+  method = lookup(experiment.method, METHODS, 'method')
+  given = experiment.options
+  head = build_head(
+    experiment.method,
+    {
+      'num_labels': dataset.num_labels,
+      'num_label_sets': num_label_sets,
+    },
+    options_for(method.head, 'model.', given),
+  )
+  check_match(head, dataset, experiment.allow_mismatch)
+  encoder_factory = lookup(experiment.encoder, ENCODERS, 'encoder')
+  encoder = encoder_factory(**options_for(encoder_factory, 'encoder.', given))
+  if experiment.data.standardize:
+    encoder = standardized(encoder)
+  decoders = {}
+  for name in experiment.decoders or (method.decoder,):
+    factory = lookup(name, DECODERS, 'decoder')
+    decoders[name] = factory(**options_for(factory, 'decoder.', given))
+    decoders[name].exactness(head)
+  loss_name = experiment.loss or method.loss
+  options = {
+    name.removeprefix('loss.'): value
+    for name, value in given.items()
+    if name.startswith('loss.')
+  }
+  return Model(
+    encoder, head, build_loss(loss_name, head, options), decoders
+  )
+
+
+def check_match(head: Head, dataset: Dataset, allow_mismatch: bool) -> None:
+  """Refuses a multi-label head on multi-class data, and the reverse."""
+  if allow_mismatch or head.one_hot == dataset.is_multiclass:
+    return
+  if dataset.is_multiclass:
+    problem = (
+      f'every row of {dataset.name} has exactly one label, so it is a '
+      f'multi-class set; head {head.name} would also predict none or several. '
+      'Use --method=softmax'
+    )
+  else:
+    count = dataset.y.sum(axis=1)
+    problem = (
+      f'{dataset.name} is multi-label ({(count == 0).sum()} rows have no label '
+      f'and {(count > 1).sum()} have two or more); head {head.name} always '
+      'predicts exactly one. Use a multi-label method such as '
+      '--method=binary_relevance'
+    )
+  raise ValueError(f'{problem}, or insist with --allow_mismatch.')
+
+
+class Trial(NamedTuple):
+  """The rows and hyperparameters of every run of an experiment.
+
+  Attributes:
+    splits: one for each seed and fold.
+    runs: splits x learning rates x penalties, as arrays.
+    described: for each run its seed, fold, learning_rate and l2, and `split`,
+      its position in `splits`.
+  """
+
+  splits: Sequence[splits.Split]
+  runs: Runs
+  described: Sequence[Mapping[str, Any]]
+
+
+def plan(experiment: Experiment, dataset: Dataset) -> Trial:
+  """Splits the rows for every seed and lays out the runs."""
+  options, search = experiment.data, experiment.search
+  scheme = options.split
+  if scheme == 'auto':
+    scheme = 'holdout' if dataset.split is None else 'given'
+  made = [
+    split
+    for seed in range(search.seeds)
+    for split in splits.make(
+      dataset,
+      scheme,
+      seed=seed,
+      folds=options.folds,
+      test_fraction=options.test_fraction,
+      validation_fraction=options.validation_fraction,
+      stratify=options.stratify,
+    )
+  ]
+  grid = len(search.learning_rates) * len(search.l2s)
+  if grid > 1 and not len(made[0].validation):
+    raise ValueError(
+      f'{grid} pairs of learning rate and l2 are to be compared, but there are '
+      'no validation rows to compare them on. Set --validation_fraction above '
+      '0, or give one learning rate and one l2.'
+    )
+  runs, described = training_runs.from_splits(
+    made, search.learning_rates, search.l2s
+  )
+  return Trial(made, runs, described)
+
+
+def count_label_sets(dataset: Dataset, trial: Trial) -> int:
+  """The most distinct label sets that any run sees in training."""
+  return max(
+    len(np.unique(dataset.y[split.train], axis=0)) for split in trial.splits
+  )
+
+
+def select(
+  trial: Trial, validation_loss: np.ndarray, diverged: np.ndarray
+) -> list[int]:
+  """For each split the run of the lowest validation loss.
+
+  Runs that diverged are not eligible; a split all of whose runs diverged has
+  no selected run.
+  """
+  best: dict[int, int] = {}
+  for run, described in enumerate(trial.described):
+    if diverged[run]:
+      continue
+    split = described['split']
+    if split not in best or validation_loss[run] < validation_loss[best[split]]:
+      best[split] = run
+  return [best[split] for split in sorted(best)]

@@ -1,0 +1,55 @@
+"""Did modelling the dependence help? The main job: `python launch.py`.
+
+Every method with the same encoder, budget and search on yeast, movies and a
+synthetic chain; learning rate and penalty are chosen on validation for every
+method alike, and every decoder is given to every method.
+"""
+
+from experiments.config import Experiment
+from experiments.studies.study import Study, experiment
+
+METRICS = (
+  'subset_accuracy',
+  'hamming_loss',
+  'f1_example',
+  'f1_macro',
+  'map',
+  'nll',
+)
+
+
+def _conditions(dataset: str, method: str) -> Experiment:
+  common = {
+    'seeds': 5,
+    'learning_rates': (1e-3, 3e-3, 1e-2),
+    'decoders': ('hamming', 'subset', 'f_beta'),
+    'patience': 10,
+  }
+  if dataset == 'movies':
+    return experiment(
+      dataset,
+      method,
+      **{**common, 'seeds': 3},
+      epochs=15,
+      batch_size=512,
+      encoder='mlp',
+      options={'encoder.width': 64},
+    )
+  return experiment(
+    dataset, method, **common, epochs=60, batch_size=64, encoder='mlp'
+  )
+
+
+DEPENDENCE = Study(
+  question='Did modelling the dependence between labels help?',
+  datasets=('yeast', 'movies', 'synthetic:chain,strength=2,labels=8'),
+  methods=(
+    'binary_relevance',
+    'classifier_chain',
+    'ensemble_of_chains',
+    'label_attention',
+    'label_powerset',
+  ),
+  conditions=_conditions,
+  metrics=METRICS,
+)

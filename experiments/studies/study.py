@@ -1,0 +1,65 @@
+"""What a study states: which configurations, which columns, which figures."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from experiments.config import Experiment
+from mlc.report.records import Record
+
+
+class Figure(NamedTuple):
+  """A figure of a study for its report.
+
+  Attributes:
+    title: heading.
+    draw: () -> matplotlib Figure.
+    caption: sentences below it, made from the numbers.
+  """
+
+  title: str
+  draw: Callable[[], Any]
+  caption: str
+
+
+def no_figures(records: Sequence[Record]) -> list[Figure]:
+  del records
+  return []
+
+
+class Study(NamedTuple):
+  """A comparison: every method on every data set under stated conditions.
+
+  Attributes:
+    question: what the study asks, the headline of its report.
+    datasets: names, as --datasets takes them.
+    methods: names, as --methods takes them.
+    conditions: (dataset, method) -> Experiment, all but the name of the study.
+    metrics: columns of its tables.
+    figures: records -> figures of its own, after the general ones.
+  """
+
+  question: str
+  datasets: tuple[str, ...]
+  methods: tuple[str, ...]
+  conditions: Callable[[str, str], Experiment]
+  metrics: tuple[str, ...]
+  figures: Callable[[Sequence[Record]], list[Figure]] = no_figures
+
+
+def experiment(
+  dataset: str, method: str, **conditions: Any
+) -> Experiment:
+  """An experiment from flat conditions, named as the flags are."""
+  return replace(Experiment(method=method), dataset=dataset, **conditions)
+
+
+def replace(base: Experiment, **changes: Any) -> Experiment:
+  """`base` with some fields changed, each found in the part that has it."""
+  parts = {}
+  for name in ('data', 'search', 'train'):
+    part = getattr(base, name)
+    fields = {f.name for f in dataclasses.fields(part)}
+    mine = {key: changes.pop(key) for key in fields & changes.keys()}
+    parts[name] = dataclasses.replace(part, **mine)
+  return dataclasses.replace(base, **parts, **changes)
