@@ -1,0 +1,358 @@
+"""What the run directories of a study say, failed ones included.
+
+A run directory is read when it is DONE. What the pages read of `results.json`:
+`study run_id dataset method encoder head loss settings rows runs profile notes
+parameters seconds`; of `settings` they interpret `split` (given, holdout or
+kfold), `folds` and `test_fraction`, which decide the intervals.
+"""
+
+import csv
+import dataclasses
+import functools
+import io
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlc.report import statistics
+
+Unit = tuple[int, int]  # seed, fold; fold is -1 without folds
+
+RESULTS_COLUMNS = (
+  'study',
+  'dataset',
+  'method',
+  'encoder',
+  'head',
+  'loss',
+  'decoder',
+  'seed',
+  'fold',
+  'split',
+  'metric',
+  'value',
+)
+
+
+class Row(NamedTuple):
+  """One number, as in results.csv; `value` is NaN where it is undefined."""
+
+  decoder: str
+  seed: int
+  fold: int
+  split: str
+  metric: str
+  value: float
+  exactness: str
+  reason: str
+
+
+class Candidate(NamedTuple):
+  """One trained run: a point of the search, for one seed and fold."""
+
+  seed: int
+  fold: int
+  learning_rate: float | None
+  l2: float | None
+  best_epoch: int | None
+  validation_loss: float
+  diverged: bool
+  selected: bool
+
+
+class Curve(NamedTuple):
+  """Losses of one trained run, epoch by epoch."""
+
+  epochs: np.ndarray
+  train: np.ndarray
+  validation: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Record:
+  """One run directory.
+
+  Attributes:
+    status: `ok`, `failed`, or `unfinished` (neither DONE nor FAILED).
+    rows: the numbers; none unless status is ok.
+    candidates: the trained runs, in the order of the run axis.
+    curves: by index into candidates.
+    error: of a failed run, what happened.
+    hint: what to do about it.
+  """
+
+  study: str
+  run_id: str
+  dataset: str
+  method: str
+  encoder: str = ''
+  head: str = ''
+  loss: str = ''
+  status: str = 'ok'
+  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  rows: tuple[Row, ...] = ()
+  candidates: tuple[Candidate, ...] = ()
+  profile: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  notes: tuple[str, ...] = ()
+  parameters: int | None = None
+  seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  curves: Mapping[int, Curve] = dataclasses.field(default_factory=dict)
+  error: str = ''
+  hint: str = ''
+
+  @functools.cached_property
+  def units(self) -> tuple[Unit, ...]:
+    """Every (seed, fold) that was trained or measured."""
+    trained = {(c.seed, c.fold) for c in self.candidates}
+    return tuple(sorted(trained | {(r.seed, r.fold) for r in self.rows}))
+
+  @functools.cached_property
+  def diverged(self) -> tuple[Unit, ...]:
+    """The (seed, fold) whose kept run diverged, or all of whose runs did."""
+    lost = []
+    for unit in self.units:
+      mine = [c for c in self.candidates if (c.seed, c.fold) == unit]
+      kept = [c for c in mine if c.selected] or mine
+      if kept and all(c.diverged for c in kept):
+        lost.append(unit)
+    return tuple(lost)
+
+  @functools.cached_property
+  def sampling(self) -> statistics.Sampling:
+    return statistics.sampling(self.units, self.settings)
+
+  @functools.cached_property
+  def decoders(self) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(row.decoder for row in self.rows))
+
+  @functools.cached_property
+  def cells(self) -> Mapping[tuple[str, str, str], tuple[Row, ...]]:
+    """(split, metric, decoder) -> its rows."""
+    cells: dict[tuple[str, str, str], list[Row]] = {}
+    for row in self.rows:
+      cells.setdefault((row.split, row.metric, row.decoder), []).append(row)
+    return {key: tuple(rows) for key, rows in cells.items()}
+
+  def values(self, decoder: str, metric: str, split: str) -> dict[Unit, float]:
+    """The defined values of a cell by (seed, fold), diverged ones left out."""
+    return {
+      (row.seed, row.fold): row.value
+      for row in self.cells.get((split, metric, decoder), ())
+      if math.isfinite(row.value) and (row.seed, row.fold) not in self.diverged
+    }
+
+
+def read(
+  study_dir: str | os.PathLike, run_ids: Sequence[str]
+) -> tuple[Record, ...]:
+  """Reads the run directories of a study, in the order given.
+
+  Args:
+    study_dir: `<workdir>/<study>`.
+    run_ids: names of run directories in it, as the manifest lists them.
+
+  Returns:
+    One record a run: what cannot be read is a record that says why, never a
+    gap.
+  """
+  directory = pathlib.Path(study_dir)
+  return tuple(_read_run(directory / run_id) for run_id in run_ids)
+
+
+def labels(records: Sequence[Record]) -> dict[str, str]:
+  """run_id -> the name of the run in tables: its method.
+
+  Where a method occurs twice on a data set, the name says in brackets what
+  differs, so that numbers of different settings are never taken for one.
+  """
+  names = {}
+  for record in records:
+    same = [
+      r
+      for r in records
+      if (r.dataset, r.method) == (record.dataset, record.method)
+    ]
+    facts = [_facts(r) for r in same]
+    differs = [
+      key
+      for key in _facts(record)
+      if any(fact.get(key) != facts[0].get(key) for fact in facts)
+    ]
+    said = ', '.join(f'{key}={_facts(record)[key]}' for key in differs)
+    names[record.run_id] = (
+      f'{record.method} ({said})' if said else record.method
+    )
+    if len(same) > 1 and not said:
+      names[record.run_id] += f' ({record.run_id})'
+  return names
+
+
+def results_csv(records: Sequence[Record]) -> str:
+  """results.csv: one row a number, not rounded; `nan` where it is undefined.
+
+  A diverged seed has `nan` too, whatever its last parameters gave.
+  """
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator='\n')
+  writer.writerow(RESULTS_COLUMNS)
+  names = labels(records)
+  for r in records:
+    kept = (r.study, r.dataset, names[r.run_id], r.encoder, r.head, r.loss)
+    for row in r.rows:
+      lost = (row.seed, row.fold) in r.diverged
+      value = math.nan if lost else row.value
+      place = (row.decoder, row.seed, row.fold, row.split, row.metric)
+      writer.writerow((*kept, *place, repr(value)))
+  return text.getvalue()
+
+
+def _facts(record: Record) -> dict[str, str]:
+  """What may tell two runs of a method apart."""
+  facts = {'encoder': record.encoder, 'head': record.head, 'loss': record.loss}
+  facts.update((key, str(value)) for key, value in record.settings.items())
+  return {key: value for key, value in facts.items() if value}
+
+
+def _read_run(directory: pathlib.Path) -> Record:
+  who = _identity(directory)
+  if (directory / 'DONE').exists():
+    try:
+      return _read_results(directory)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+      return Record(
+        **who,
+        status='failed',
+        error=f'results.json cannot be read: {type(error).__name__}: {error}',
+        hint='Delete DONE in the run directory and start the study again.',
+      )
+  if (directory / 'FAILED').exists():
+    error, hint = _failure(directory / 'FAILED')
+    return Record(**who, status='failed', error=error, hint=hint)
+  return Record(
+    **who,
+    status='unfinished',
+    error='The run has not finished.',
+    hint='Start the same command again: it goes on where the run stopped.',
+  )
+
+
+def _read_results(directory: pathlib.Path) -> Record:
+  given = json.loads((directory / 'results.json').read_text('utf-8'))
+  parameters = given.get('parameters')
+  return Record(
+    study=str(given['study']),
+    run_id=directory.name,
+    dataset=str(given['dataset']),
+    method=str(given['method']),
+    encoder=str(given.get('encoder', '')),
+    head=str(given.get('head', '')),
+    loss=str(given.get('loss', '')),
+    settings=dict(given.get('settings') or {}),
+    rows=tuple(_row(row) for row in given['rows']),
+    candidates=tuple(_candidate(run) for run in given.get('runs') or ()),
+    profile=dict(given.get('profile') or {}),
+    notes=tuple(str(note) for note in given.get('notes') or ()),
+    parameters=None if parameters is None else int(parameters),
+    seconds={
+      str(key): float(value)
+      for key, value in (given.get('seconds') or {}).items()
+      if value is not None
+    },
+    curves=_read_curves(directory / 'metrics.jsonl'),
+  )
+
+
+def _row(given: Mapping[str, Any]) -> Row:
+  return Row(
+    decoder=str(given.get('decoder') or ''),
+    seed=int(given['seed']),
+    fold=int(given.get('fold', -1)),
+    split=str(given['split']),
+    metric=str(given['metric']),
+    value=_number(given['value']),
+    exactness=str(given.get('exactness') or ''),
+    reason=str(given.get('reason') or ''),
+  )
+
+
+def _candidate(given: Mapping[str, Any]) -> Candidate:
+  rate, l2, best = (given.get(k) for k in ('learning_rate', 'l2', 'best_epoch'))
+  return Candidate(
+    seed=int(given['seed']),
+    fold=int(given.get('fold', -1)),
+    learning_rate=None if rate is None else float(rate),
+    l2=None if l2 is None else float(l2),
+    best_epoch=None if best is None else int(best),
+    validation_loss=_number(given.get('validation_loss')),
+    diverged=bool(given.get('diverged', False)),
+    selected=bool(given.get('selected', True)),
+  )
+
+
+def _read_curves(path: pathlib.Path) -> dict[int, Curve]:
+  """The curves in metrics.jsonl.
+
+  A line holds one run (`run` and two numbers) or all (two lists, in the order
+  of the run axis). A line cut off by a crash is passed over.
+  """
+  points: dict[int, dict[int, tuple[float, float]]] = {}
+  if not path.exists():
+    return {}
+  for line in path.read_text('utf-8', errors='replace').splitlines():
+    try:
+      entry = json.loads(line)
+      train, validation = entry['train_loss'], entry.get('validation_loss')
+      epoch = int(entry['epoch'])
+    except (ValueError, KeyError, TypeError):
+      continue
+    if not isinstance(train, list):
+      train, validation = [train], [validation]
+    first = int(entry.get('run') or 0)
+    validation = validation or [None] * len(train)
+    for i, pair in enumerate(zip(train, validation, strict=False)):
+      numbers = (_number(pair[0]), _number(pair[1]))
+      points.setdefault(first + i, {})[epoch] = numbers
+  return {run: _curve(by_epoch) for run, by_epoch in sorted(points.items())}
+
+
+def _curve(by_epoch: Mapping[int, tuple[float, float]]) -> Curve:
+  epochs = sorted(by_epoch)
+  losses = np.array([by_epoch[epoch] for epoch in epochs], np.float64)
+  return Curve(np.array(epochs), losses[:, 0], losses[:, 1])
+
+
+def _number(value: Any) -> float:
+  return math.nan if value is None else float(value)
+
+
+def _identity(directory: pathlib.Path) -> dict[str, str]:
+  """Who a run without results is, from its config or else from its name."""
+  parts = directory.name.rsplit('-', 2)
+  named = parts if len(parts) == 3 else [directory.name, 'unknown', '']
+  try:
+    config = json.loads((directory / 'config.json').read_text('utf-8'))
+    dataset = config.get('dataset') or config.get('data', {}).get('dataset')
+  except (OSError, ValueError, AttributeError):
+    config, dataset = {}, None
+  return {
+    'study': str(config.get('study') or directory.parent.name),
+    'run_id': directory.name,
+    'dataset': str(dataset or named[0]),
+    'method': str(config.get('method') or named[1]),
+    'encoder': str(config.get('encoder') or ''),
+    'loss': str(config.get('loss') or ''),
+  }
+
+
+def _failure(path: pathlib.Path) -> tuple[str, str]:
+  text = path.read_text('utf-8', errors='replace').strip()
+  try:
+    given = json.loads(text)
+    return str(given.get('error', '')), str(given.get('hint') or '')
+  except (ValueError, AttributeError):
+    return text or 'The run failed and left no message.', ''

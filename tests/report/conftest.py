@@ -1,0 +1,266 @@
+"""Run directories as a study leaves them, with every trouble a page meets."""
+
+import json
+import math
+import pathlib
+
+import numpy as np
+import pytest
+
+from mlc import report
+
+DECODERS = ('hamming', 'subset', 'f_beta')
+SYNTHETIC = 'synthetic:chain,labels=6,examples=4000,dependence=2.5'
+LONG = 'ensemble_of_chains_with_random_label_orders'
+METHODS = (
+  'binary_relevance',
+  'classifier_chain',
+  LONG,
+  'label_attention',
+  'label_powerset',
+)
+METRICS = (
+  'subset_accuracy',
+  'hamming_loss',
+  'jaccard_example',
+  'f1_example',
+  'f1_micro',
+  'f1_macro',
+  'map',
+  'lrap',
+  'coverage_error',
+  'ranking_loss',
+  'precision_at_1',
+  'nll',
+  'ece_label',
+)
+# Means of binary relevance with the Hamming rule, roughly those of yeast.
+_LEVEL = dict(
+  zip(
+    METRICS,
+    (0.15, 0.2, 0.5, 0.61, 0.64, 0.38, 0.5, 0.76, 6.4, 0.17, 0.77, 8.1, 0.04),
+    strict=True,
+  )
+)
+_DECODER = {  # added by a decoder, whatever the method
+  'hamming': {},
+  'subset': {'subset_accuracy': 0.02, 'hamming_loss': 0.006},
+  'f_beta': {
+    'subset_accuracy': -0.02,
+    'hamming_loss': 0.025,
+    'f1_example': 0.045,
+    'f1_micro': 0.03,
+    'f1_macro': 0.05,
+    'jaccard_example': 0.03,
+  },
+}
+_METHOD = {  # added by a method, whatever the decoder
+  'binary_relevance': {},
+  'classifier_chain': {'subset_accuracy': 0.04, 'nll': -0.9, 'map': -0.004},
+  LONG: {'subset_accuracy': 0.035, 'hamming_loss': -0.004, 'nll': -1.1},
+  'label_attention': {'map': 0.006, 'hamming_loss': -0.001, 'nll': -0.2},
+  'label_powerset': {'subset_accuracy': 0.055, 'hamming_loss': 0.01},
+}
+EXACTNESS = {
+  'binary_relevance': {},
+  'classifier_chain': {'subset': 'searched', 'hamming': 'estimated'},
+  LONG: {'subset': 'searched', 'f_beta': 'estimated'},
+  'label_attention': {},
+  'label_powerset': {'f_beta': 'enumerated'},
+}
+PROFILE = {
+  'n': 2417,
+  'd': 103,
+  'L': 14,
+  'cardinality': 4.237,
+  'density': 0.3026,
+  'distinct_label_sets': 198,
+  'most_frequent_share': 0.0981,
+  'mean_imbalance_ratio': 7.197,
+  'dependence_strength': 0.0873,
+}
+
+
+def rows_of(dataset, method, seeds, folds, rng):
+  """The rows of results.json of one run."""
+  shift = {'yeast': 0.0, 'movies': -0.03}.get(dataset, 0.06)
+  weight = {'yeast': 1.0, 'movies': 0.2}.get(dataset, 1.6)
+  rows = []
+  for seed in range(seeds):
+    for fold in folds:
+      for split in ('validation', 'test'):
+        common = rng.normal(0, 0.008)
+        for decoder in DECODERS:
+          mine = rng.normal(0, 0.003, len(METRICS))
+          for i, metric in enumerate(METRICS):
+            scale = 10.0 if _LEVEL[metric] > 1 else 1.0
+            ranking = i >= METRICS.index('map')
+            made = 0 if ranking else _DECODER[decoder].get(metric, 0)
+            made += weight * _METHOD[method].get(metric, 0)
+            noise = common if ranking else common + mine[i]
+            value = _LEVEL[metric] + shift + made + noise * scale
+            rows.append(
+              {
+                'decoder': decoder,
+                'seed': seed,
+                'fold': fold,
+                'split': split,
+                'metric': metric,
+                'value': value,
+                'exactness': EXACTNESS[method].get(decoder, 'closed-form'),
+              }
+            )
+  return rows
+
+
+def search_of(seeds, folds, rng):
+  """The trained runs: 2 learning rates and 3 penalties a seed and fold."""
+  runs = []
+  for seed in range(seeds):
+    for fold in folds:
+      grid = [(lr, l2) for lr in (1e-3, 3e-3) for l2 in (0.0, 0.01, 0.1)]
+      losses = 6 + rng.random(len(grid))
+      runs += [
+        {
+          'seed': seed,
+          'fold': fold,
+          'learning_rate': lr,
+          'l2': l2,
+          'best_epoch': int(rng.integers(15, 39)),
+          'validation_loss': float(loss),
+          'diverged': False,
+          'selected': bool(loss == losses.min()),
+        }
+        for (lr, l2), loss in zip(grid, losses, strict=True)
+      ]
+  return runs
+
+
+def curves_of(runs, rng, epochs=40):
+  """The lines of metrics.jsonl, one an epoch, all runs in lists."""
+  rate = np.array([60 * run['learning_rate'] for run in runs])
+  lost = np.array([run['diverged'] for run in runs])
+  lines = []
+  for epoch in range(epochs):
+    train = 5.2 + 5 * np.exp(-epoch * rate) + rng.normal(0, 0.02, len(runs))
+    gap = 0.8 + 0.012 * epoch * rate * 10
+    validation = train + gap + rng.normal(0, 0.03, len(runs))
+    for losses in (train, validation):
+      losses[lost & (epoch > 12)] = np.nan
+    line = {
+      'epoch': epoch,
+      'train_loss': [None if math.isnan(v) else v for v in train],
+      'validation_loss': [None if math.isnan(v) else v for v in validation],
+    }
+    lines.append(json.dumps(line))
+  return '\n'.join(lines) + '\n'
+
+
+def write_run(study, dataset, method, *, seeds=5, folds=(-1,), change=None):
+  """A finished run directory; `change` edits results.json before it is written.
+
+  Returns:
+    run_id
+  """
+  known = {'yeast': 'yeast', 'movies': 'movies'}.get(dataset, 'synthetic-chain')
+  run_id = f'{known}-{method}-0123456789'
+  rng = np.random.default_rng([len(dataset), len(method), seeds, len(folds)])
+  runs = search_of(seeds, folds, rng)
+  results = {
+    'study': study.name,
+    'run_id': run_id,
+    'dataset': dataset,
+    'method': method,
+    'encoder': 'mlp',
+    'head': method,
+    'loss': 'nll',
+    'settings': {
+      'split': 'kfold' if len(folds) > 1 else 'given',
+      'folds': len(folds) if len(folds) > 1 else 10,
+      'test_fraction': 0.2,
+      'standardize': True,
+      'optimizer': 'adamw',
+      'learning_rates': [1e-3, 3e-3],
+      'l2s': [0.0, 0.01, 0.1],
+      'epochs': 40,
+      'patience': 10,
+    },
+    'rows': rows_of(dataset, method, seeds, folds, rng),
+    'runs': runs,
+    'profile': PROFILE,
+    'notes': [f'{dataset}: 3 rows carry no label.'],
+    'parameters': 15_000 + 131 * len(method),
+    'seconds': {'compile': 4.31, 'train': 9.87, 'evaluate': 1.204},
+  }
+  if change is not None:
+    change(results)
+  directory = study / run_id
+  directory.mkdir(parents=True)
+  config = {'study': study.name, 'method': method, 'data': {'dataset': dataset}}
+  (directory / 'config.json').write_text(json.dumps(config))
+  (directory / 'results.json').write_text(json.dumps(results))
+  (directory / 'metrics.jsonl').write_text(curves_of(results['runs'], rng))
+  (directory / 'DONE').write_text('')
+  return run_id
+
+
+def fail(study, run_id, error, hint=''):
+  """Makes a finished run directory a failed one."""
+  directory = study / run_id
+  for name in ('DONE', 'results.json'):
+    (directory / name).unlink()
+  text = json.dumps({'error': error, 'hint': hint})
+  (directory / 'FAILED').write_text(text)
+
+
+def _diverge(results):
+  """Seed 3 diverges with every setting."""
+  for run in results['runs']:
+    if run['seed'] == 3:
+      run.update(diverged=True, validation_loss=math.nan)
+  for row in results['rows']:
+    if row['seed'] == 3:
+      row['value'] = math.nan
+
+
+def _undefine(results):
+  for row in results['rows']:
+    if row['metric'] == 'f1_macro':
+      row['value'] = None
+      row['reason'] = 'labels 3 and 7 occur in no test row, policy: none left'
+
+
+def make_study(study: pathlib.Path) -> list[str]:
+  """3 data sets, 5 methods, 3 decoders, 5 seeds, and what can go wrong."""
+  ids = []
+  for method in METHODS:
+    change = _diverge if method == 'classifier_chain' else None
+    change = _undefine if method == 'label_powerset' else change
+    ids.append(write_run(study, 'yeast', method, change=change))
+  for method in METHODS:
+    seeds = 1 if method == 'label_attention' else 5
+    ids.append(write_run(study, 'movies', method, seeds=seeds))
+  fail(
+    study,
+    ids[-1],
+    'label_powerset needs 1,187 label sets in a table of 2^16 bytes <limit>',
+    'Raise --model.num_label_sets, or leave the method out.',
+  )
+  for method in METHODS[1:]:
+    ids.append(write_run(study, SYNTHETIC, method))
+  return ids
+
+
+@pytest.fixture(scope='session')
+def study_dir(tmp_path_factory) -> pathlib.Path:
+  return tmp_path_factory.mktemp('runs') / 'dependence'
+
+
+@pytest.fixture(scope='session')
+def run_ids(study_dir) -> list[str]:
+  return make_study(study_dir)
+
+
+@pytest.fixture(scope='session')
+def records(study_dir, run_ids):
+  return report.read(study_dir, run_ids)
