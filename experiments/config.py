@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from mlc.training.loop import TrainOptions
+from mlc.training.options import TrainOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,3 +82,16 @@ class Experiment:
   search: Search = Search()
   train: TrainOptions = dataclasses.field(default_factory=TrainOptions)
   options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def config_of(experiment: Experiment) -> dict[str, Any]:
+  """All that decides the result, as flat JSON: what a run is known by.
+
+  How often a state is saved is left out, since it decides nothing.
+  """
+  flat = dataclasses.asdict(experiment)
+  options = flat.pop('options')
+  for part in ('data', 'search', 'train'):
+    flat |= flat.pop(part)
+  del flat['save_interval_secs']
+  return {**flat, **options}

@@ -20,7 +20,7 @@ from absl import flags
 from experiments.config import DataOptions, Experiment, Search
 from mlc.base import lookup
 from mlc.methods import DECODERS, ENCODERS, LOSSES, METHODS
-from mlc.training.loop import TrainOptions
+from mlc.training.options import TrainOptions
 
 # Parts of Experiment whose fields are flags without a prefix.
 PARTS = {'data': DataOptions, 'search': Search, 'train': TrainOptions}
