@@ -102,6 +102,24 @@ def truncate(path: pathlib.Path, size: int) -> None:
     os.fsync(file.fileno())
 
 
+def mark(path: pathlib.Path) -> dict[str, Any]:
+  """Length and SHA-256 of a file that grows, whose bytes are on the disk."""
+  if not path.exists():
+    return {'bytes': 0, 'sha256': hashlib.sha256().hexdigest()}
+  with naming_path(path), open(path, 'rb') as file:
+    os.fsync(file.fileno())
+  size = path.stat().st_size
+  return {'bytes': size, 'sha256': sha256(path, size)}
+
+
+def begins_with(path: pathlib.Path, earlier: dict[str, Any]) -> bool:
+  """True when a file, having grown, begins as `mark` saw it."""
+  size = path.stat().st_size if path.exists() else 0
+  if size < earlier['bytes'] or earlier['bytes'] == 0:
+    return earlier['bytes'] == 0
+  return sha256(path, earlier['bytes']) == earlier['sha256']
+
+
 def read_json(path: pathlib.Path) -> Any:
   """The content of a JSON file.
 
