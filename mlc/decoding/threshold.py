@@ -1,0 +1,55 @@
+"""Each label on its own: is it likely enough?"""
+
+import math
+
+from jaxtyping import Array, Float
+
+from mlc.base import Decoder, Exactness, Head, Key, Params, require
+from mlc.decoding import fit
+
+
+def threshold(value: float = 0.5) -> Decoder:
+  """A label is on when its marginal probability exceeds a threshold.
+
+      d_j = 1 iff P(y_j = 1 | h) > value
+
+  At 0.5 no decision has a smaller expected Hamming loss, whatever the
+  dependence between the labels.
+
+  Args:
+    value: in [0, 1); a probability equal to it gives 0, as in `head.mode`.
+
+  Returns:
+    The decoder, named `hamming` at 0.5. It needs `marginals`.
+
+  Raises:
+    ValueError: the value is outside [0, 1).
+
+  References:
+    Dembczynski, Waegeman, Cheng, Hullermeier, On label dependence and loss
+    minimization in multi-label classification, Machine Learning 88, 2012,
+    section 4.1.
+  """
+  if not 0.0 <= value < 1.0 or math.isnan(value):
+    raise ValueError(
+      f'threshold: value is {value}, expected a probability in [0, 1).'
+    )
+  name = 'hamming' if value == 0.5 else f'threshold_{value:g}'
+
+  def decide(
+    head: Head,
+    params: Params,
+    h: Float[Array, 'batch *dim'],
+    state: tuple[()] = (),
+    *,
+    key: Key | None = None,
+  ) -> Float[Array, 'batch labels']:
+    del state
+    p = require(head, 'marginals', f'decoder {name}')(params, h, key=key)
+    return (p > value).astype(p.dtype)
+
+  def exactness(head: Head) -> Exactness:
+    require(head, 'marginals', f'decoder {name}')
+    return head.exactness['marginals']
+
+  return Decoder(name, fit.nothing, decide, exactness)
