@@ -1,0 +1,7 @@
+"""How the parameters of a head are fitted: one value an example."""
+
+from mlc.losses.ensemble import per_member
+from mlc.losses.likelihood import nll
+from mlc.losses.pointwise import sigmoid_cross_entropy
+
+__all__ = ['nll', 'per_member', 'sigmoid_cross_entropy']
