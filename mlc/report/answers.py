@@ -72,9 +72,9 @@ def answers(
   )
 
 
-def overall(found: Sequence[Answer]) -> str:
-  """One line a metric over the data sets; empty without a comparison."""
-  lines = []
+def overall(found: Sequence[Answer], baseline: str) -> str:
+  """One sentence over the data sets; empty without a comparison."""
+  clauses = []
   metrics = list(dict.fromkeys(m for answer in found for m in answer.verdicts))
   for name in metrics:
     sides: dict[str, list[str]] = {}
@@ -87,16 +87,17 @@ def overall(found: Sequence[Answer]) -> str:
       for key, word in _OVERALL
       if key in sides
     ]
-    lines.append(f'{measure(name).title}: {", ".join(said)}')
-  text = '; '.join(lines)
-  return text[:1].upper() + text[1:] + '.' if text else ''
+    clauses.append(f'{measure(name).title} {", ".join(said)}')
+  if not clauses:
+    return ''
+  return f'Against {baseline.replace("_", " ")}: {"; ".join(clauses)}.'
 
 
 _OVERALL = (
   ('better', 'better'),
   ('unclear', 'no clear difference'),
   ('worse', 'worse'),
-  ('undecided', 'undecided, for want of an interval,'),
+  ('undecided', 'undecided for want of an interval'),
 )
 
 
@@ -133,11 +134,14 @@ def amount(interval: Interval, unit: str) -> str:
 
 
 def _places(interval: Interval) -> int:
-  """Decimals: more where the interval is narrower than a tenth."""
-  size = interval.half_width or abs(interval.mean)
-  if size == 0.0 or size >= 0.1:
+  """Decimals: one, more where the interval or a bound is below a tenth."""
+  width = interval.half_width
+  if not width:
     return 1
-  return min(4, 1 - math.floor(math.log10(size)))
+  # A bound that rounds to 0 would hide on which side of 0 it lies.
+  nearest = min(abs(interval.mean - width), abs(interval.mean + width))
+  size = min(width, max(2.0 * nearest, 0.01))
+  return 1 if size >= 0.1 else min(3, -math.floor(math.log10(size)))
 
 
 def _answer(
@@ -187,19 +191,25 @@ def _contender(
     split = 'validation' if on_validation else 'test'
     score = comparison.score(record, decoder, metric, split)
     judged.append((on_validation, score, found))
+  # A single seed must not speak for the others by a lucky number.
+  several = [entry for entry in judged if entry[2].interval.n > 1]
+  judged = several or judged
   if not judged:
     return None
   fair = all(on_validation for on_validation, _, _ in judged)
+  best = max(judged, key=lambda entry: entry[1])[2]
   if not fair and len(judged) > 1:
-    judged = [(f, s, g._replace(chosen_on='test')) for f, s, g in judged]
-  return max(judged, key=lambda entry: entry[1])[2]
+    return best._replace(chosen_on='test')
+  return best
 
 
 def _verdict(interval: Interval) -> Verdict:
   if interval.half_width is None:
     same = interval.n > 1 and interval.mean == 0.0
     return 'unclear' if same else 'undecided'
-  return {1: 'better', 0: 'unclear', -1: 'worse'}[interval.side]  # type: ignore
+  if interval.side == 0:
+    return 'unclear'
+  return 'better' if interval.side > 0 else 'worse'
 
 
 def _clause(found: Gain, verdict: Verdict, title: str) -> list[Piece]:
@@ -207,14 +217,14 @@ def _clause(found: Gain, verdict: Verdict, title: str) -> list[Piece]:
   number = amount(found.interval, found.metric.unit)
   metric = found.metric.title
   if verdict in ('better', 'worse'):
-    start = [Piece('name', found.label)]
+    subject = [Piece('name', found.label)]
     words = {'better': ' beats {} in {} by ', 'worse': ' trails {} in {} by '}
     verb = words[verdict].format(title, metric)
     if not title:
-      start = [Piece('text', f'{metric}: '), *start]
+      subject = [Piece('text', f'{metric}: '), *subject]
       verb = f' is {verdict}, '
     return [
-      *start,
+      *subject,
       Piece('text', verb),
       Piece(verdict, number),
       Piece('text', _decoders(found)),

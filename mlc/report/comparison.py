@@ -34,7 +34,7 @@ class Cell(NamedTuple):
     exactness: the words of its rows, joined when they differ.
     undefined: number of seeds and folds without a defined value.
     reason: why, where the mean is NaN or some values are undefined.
-    best: the best mean of the column, or equal to it.
+    best: the best mean of the column, among those over the most seeds.
     tied: not best, and not distinguishable from the best by a paired interval.
     repeated: the same for every decoder of the method, and shown above.
   """
@@ -271,14 +271,20 @@ def _marked(
   ]
   if metric.better is None or len(running) < 2:
     return list(lines)
-  means = [metric.sign * line.cells[column].interval.mean for line in running]
-  best = running[means.index(max(means))]
+  # A mean over fewer seeds, some lost or undefined, is not held against the
+  # others' means; it can tie, by the pairs that it has.
+  most = max(line.cells[column].interval.n for line in running)
+  full = [line for line in running if line.cells[column].interval.n == most]
+  means = [metric.sign * line.cells[column].interval.mean for line in full]
+  best = full[means.index(max(means))]
 
   def mark(line: Line) -> Line:
     if not any(line is other for other in running):
       return line
     cell = line.cells[column]
-    if cell.interval.mean == best.cells[column].interval.mean:
+    if any(line is other for other in full) and (
+      cell.interval.mean == best.cells[column].interval.mean
+    ):
       cell = cell._replace(best=True)
     else:
       pair = ((best.record, best.decoder), (line.record, line.decoder))

@@ -1,6 +1,6 @@
 """What the run directories of a study say, failed ones included.
 
-A run directory is read when it is DONE. What the pages read of `results.json`:
+A run directory is read when it is done. What the pages read of `results.json`:
 `study run_id dataset method encoder head loss settings rows runs profile notes
 parameters seconds`; of `settings` they interpret `split` (given, holdout or
 kfold), `folds` and `test_fraction`, which decide the intervals.
@@ -10,7 +10,6 @@ import csv
 import dataclasses
 import functools
 import io
-import json
 import math
 import os
 import pathlib
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlc.report import statistics
+from mlc.run_directory import RunDirectory, RunDirectoryError
 
 Unit = tuple[int, int]  # seed, fold; fold is -1 without folds
 
@@ -218,35 +218,37 @@ def _facts(record: Record) -> dict[str, str]:
   return {key: value for key, value in facts.items() if value}
 
 
-def _read_run(directory: pathlib.Path) -> Record:
-  who = _identity(directory)
-  if (directory / 'DONE').exists():
+def _read_run(path: pathlib.Path) -> Record:
+  directory = RunDirectory(path)
+  state, reason = directory.status()
+  if state == 'done':
     try:
       return _read_results(directory)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-      return Record(
-        **who,
-        status='failed',
+    except (RunDirectoryError, ValueError, KeyError, TypeError) as error:
+      return dataclasses.replace(
+        _nameplate(directory),
         error=f'results.json cannot be read: {type(error).__name__}: {error}',
         hint='Delete DONE in the run directory and start the study again.',
       )
-  if (directory / 'FAILED').exists():
-    error, hint = _failure(directory / 'FAILED')
-    return Record(**who, status='failed', error=error, hint=hint)
-  return Record(
-    **who,
+  who = _nameplate(directory)
+  if state == 'failed':
+    failure = directory.read_failure()
+    hint = str(failure.get('hint') or '')
+    return dataclasses.replace(who, error=str(failure['error']), hint=hint)
+  return dataclasses.replace(
+    who,
     status='unfinished',
-    error='The run has not finished.',
+    error=f'The run is {state}: {reason}.',
     hint='Start the same command again: it goes on where the run stopped.',
   )
 
 
-def _read_results(directory: pathlib.Path) -> Record:
-  given = json.loads((directory / 'results.json').read_text('utf-8'))
+def _read_results(directory: RunDirectory) -> Record:
+  given = directory.read_results()
   parameters = given.get('parameters')
   return Record(
     study=str(given['study']),
-    run_id=directory.name,
+    run_id=directory.run_id,
     dataset=str(given['dataset']),
     method=str(given['method']),
     encoder=str(given.get('encoder', '')),
@@ -263,7 +265,7 @@ def _read_results(directory: pathlib.Path) -> Record:
       for key, value in (given.get('seconds') or {}).items()
       if value is not None
     },
-    curves=_read_curves(directory / 'metrics.jsonl'),
+    curves=_read_curves(directory.read_metrics()),
   )
 
 
@@ -294,25 +296,20 @@ def _candidate(given: Mapping[str, Any]) -> Candidate:
   )
 
 
-def _read_curves(path: pathlib.Path) -> dict[int, Curve]:
+def _read_curves(lines: Sequence[Mapping[str, Any]]) -> dict[int, Curve]:
   """The curves in metrics.jsonl.
 
-  A line holds one run (`run` and two numbers) or all (two lists, in the order
-  of the run axis). A line cut off by a crash is passed over.
+  A line holds one run (`run` and two numbers) or all of them (two lists, in
+  the order of the run axis); lines without losses are passed over.
   """
   points: dict[int, dict[int, tuple[float, float]]] = {}
-  if not path.exists():
-    return {}
-  for line in path.read_text('utf-8', errors='replace').splitlines():
-    try:
-      entry = json.loads(line)
-      train, validation = entry['train_loss'], entry.get('validation_loss')
-      epoch = int(entry['epoch'])
-    except (ValueError, KeyError, TypeError):
+  for line in lines:
+    if 'epoch' not in line or 'train_loss' not in line:
       continue
+    train, validation = line['train_loss'], line.get('validation_loss')
     if not isinstance(train, list):
       train, validation = [train], [validation]
-    first = int(entry.get('run') or 0)
+    first, epoch = int(line.get('run') or 0), int(line['epoch'])
     validation = validation or [None] * len(train)
     for i, pair in enumerate(zip(train, validation, strict=False)):
       numbers = (_number(pair[0]), _number(pair[1]))
@@ -330,29 +327,21 @@ def _number(value: Any) -> float:
   return math.nan if value is None else float(value)
 
 
-def _identity(directory: pathlib.Path) -> dict[str, str]:
-  """Who a run without results is, from its config or else from its name."""
-  parts = directory.name.rsplit('-', 2)
-  named = parts if len(parts) == 3 else [directory.name, 'unknown', '']
+def _nameplate(directory: RunDirectory) -> Record:
+  """A run without results, known by its config or else by its name."""
+  parts = directory.run_id.rsplit('-', 2)
+  named = parts if len(parts) == 3 else [directory.run_id, 'unknown', '']
   try:
-    config = json.loads((directory / 'config.json').read_text('utf-8'))
+    config = directory.read_config()
     dataset = config.get('dataset') or config.get('data', {}).get('dataset')
-  except (OSError, ValueError, AttributeError):
+  except (RunDirectoryError, AttributeError):
     config, dataset = {}, None
-  return {
-    'study': str(config.get('study') or directory.parent.name),
-    'run_id': directory.name,
-    'dataset': str(dataset or named[0]),
-    'method': str(config.get('method') or named[1]),
-    'encoder': str(config.get('encoder') or ''),
-    'loss': str(config.get('loss') or ''),
-  }
-
-
-def _failure(path: pathlib.Path) -> tuple[str, str]:
-  text = path.read_text('utf-8', errors='replace').strip()
-  try:
-    given = json.loads(text)
-    return str(given.get('error', '')), str(given.get('hint') or '')
-  except (ValueError, AttributeError):
-    return text or 'The run failed and left no message.', ''
+  return Record(
+    study=str(config.get('study') or directory.path.parent.name),
+    run_id=directory.run_id,
+    dataset=str(dataset or named[0]),
+    method=str(config.get('method') or named[1]),
+    encoder=str(config.get('encoder') or ''),
+    loss=str(config.get('loss') or ''),
+    status='failed',
+  )

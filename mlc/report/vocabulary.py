@@ -64,7 +64,7 @@ _KNOWN = (
   Measure('coverage_error', 'coverage', 'lower', 1.0, 'scores'),
   Measure('ranking_loss', 'ranking loss', 'lower', 100.0, 'scores'),
   Measure('one_error', 'one-error', 'lower', 100.0, 'scores'),
-  Measure('nll', 'NLL of the joint', 'lower', 1.0, 'log_prob'),
+  Measure('nll', 'joint NLL', 'lower', 1.0, 'log_prob'),
   Measure('ece', 'ECE', 'lower', 100.0, 'scores'),
   Measure('ece_label', 'ECE by label', 'lower', 100.0, 'scores'),
 )

@@ -1,13 +1,14 @@
 """Run directories as a study leaves them, with every trouble a page meets."""
 
-import json
 import math
 import pathlib
+import zlib
 
 import numpy as np
 import pytest
 
 from mlc import report
+from mlc.run_directory import RunDirectory
 
 DECODERS = ('hamming', 'subset', 'f_beta')
 SYNTHETIC = 'synthetic:chain,labels=6,examples=4000,dependence=2.5'
@@ -89,9 +90,11 @@ def rows_of(dataset, method, seeds, folds, rng):
   for seed in range(seeds):
     for fold in folds:
       for split in ('validation', 'test'):
-        common = rng.normal(0, 0.008)
+        # A split is as hard for every method, which is why pairs are compared.
+        shared = zlib.crc32(f'{dataset} {seed} {fold} {split}'.encode())
+        common = np.random.default_rng(shared).normal(0, 0.008)
         for decoder in DECODERS:
-          mine = rng.normal(0, 0.003, len(METRICS))
+          mine = rng.normal(0, 0.002, len(METRICS))
           for i, metric in enumerate(METRICS):
             scale = 10.0 if _LEVEL[metric] > 1 else 1.0
             ranking = i >= METRICS.index('map')
@@ -147,13 +150,10 @@ def curves_of(runs, rng, epochs=40):
     validation = train + gap + rng.normal(0, 0.03, len(runs))
     for losses in (train, validation):
       losses[lost & (epoch > 12)] = np.nan
-    line = {
-      'epoch': epoch,
-      'train_loss': [None if math.isnan(v) else v for v in train],
-      'validation_loss': [None if math.isnan(v) else v for v in validation],
-    }
-    lines.append(json.dumps(line))
-  return '\n'.join(lines) + '\n'
+    lines.append(
+      {'epoch': epoch, 'train_loss': train, 'validation_loss': validation}
+    )
+  return lines
 
 
 def write_run(study, dataset, method, *, seeds=5, folds=(-1,), change=None):
@@ -164,7 +164,7 @@ def write_run(study, dataset, method, *, seeds=5, folds=(-1,), change=None):
   """
   known = {'yeast': 'yeast', 'movies': 'movies'}.get(dataset, 'synthetic-chain')
   run_id = f'{known}-{method}-0123456789'
-  rng = np.random.default_rng([len(dataset), len(method), seeds, len(folds)])
+  rng = np.random.default_rng(zlib.crc32(f'{dataset} {method}'.encode()))
   runs = search_of(seeds, folds, rng)
   results = {
     'study': study.name,
@@ -194,23 +194,22 @@ def write_run(study, dataset, method, *, seeds=5, folds=(-1,), change=None):
   }
   if change is not None:
     change(results)
-  directory = study / run_id
-  directory.mkdir(parents=True)
-  config = {'study': study.name, 'method': method, 'data': {'dataset': dataset}}
-  (directory / 'config.json').write_text(json.dumps(config))
-  (directory / 'results.json').write_text(json.dumps(results))
-  (directory / 'metrics.jsonl').write_text(curves_of(results['runs'], rng))
-  (directory / 'DONE').write_text('')
+  config = {'study': study.name, 'method': method, 'dataset': dataset}
+  with RunDirectory(study / run_id).open(config) as directory:
+    directory.append_metrics(*curves_of(results['runs'], rng))
+    directory.write_results(results)
+    directory.mark_done()
   return run_id
 
 
-def fail(study, run_id, error, hint=''):
-  """Makes a finished run directory a failed one."""
-  directory = study / run_id
-  for name in ('DONE', 'results.json'):
-    (directory / name).unlink()
-  text = json.dumps({'error': error, 'hint': hint})
-  (directory / 'FAILED').write_text(text)
+def write_failed(study, run_id, dataset, method, error):
+  """A run directory that an error ended."""
+  config = {'study': study.name, 'method': method, 'dataset': dataset}
+  try:
+    with RunDirectory(study / run_id).open(config):
+      raise error
+  except type(error):
+    return run_id
 
 
 def _diverge(results):
@@ -230,6 +229,10 @@ def _undefine(results):
       row['reason'] = 'labels 3 and 7 occur in no test row, policy: none left'
 
 
+def _holdout(results):
+  results['settings']['split'] = 'holdout'
+
+
 def make_study(study: pathlib.Path) -> list[str]:
   """3 data sets, 5 methods, 3 decoders, 5 seeds, and what can go wrong."""
   ids = []
@@ -237,15 +240,13 @@ def make_study(study: pathlib.Path) -> list[str]:
     change = _diverge if method == 'classifier_chain' else None
     change = _undefine if method == 'label_powerset' else change
     ids.append(write_run(study, 'yeast', method, change=change))
-  for method in METHODS:
+  for method in METHODS[:-1]:
     seeds = 1 if method == 'label_attention' else 5
-    ids.append(write_run(study, 'movies', method, seeds=seeds))
-  fail(
-    study,
-    ids[-1],
-    'label_powerset needs 1,187 label sets in a table of 2^16 bytes <limit>',
-    'Raise --model.num_label_sets, or leave the method out.',
-  )
+    ids.append(write_run(study, 'movies', method, seeds=seeds, change=_holdout))
+  error = ValueError('1187 label sets do not fit in a table of <64 MiB>')
+  error.hint = 'Raise --model.num_label_sets, or leave the method out.'
+  run_id = 'movies-label_powerset-0123456789'
+  ids.append(write_failed(study, run_id, 'movies', 'label_powerset', error))
   for method in METHODS[1:]:
     ids.append(write_run(study, SYNTHETIC, method))
   return ids
