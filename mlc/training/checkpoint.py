@@ -102,7 +102,8 @@ class Checkpoints:
     """Writes a checkpoint and drops those beyond `keep`.
 
     Args:
-      step: how far the training is; the newest checkpoint has the largest.
+      step: how far the training is; the newest checkpoint has the largest,
+        and others that are as far are superseded.
       state: pytree of arrays; of key arrays too.
 
     Raises:
@@ -128,7 +129,7 @@ class Checkpoints:
         int(step), self._config, leaves, arrays, self._mark_log()
       )
       self._write(manifest, leaves, arrays)
-      self._prune()
+      self._prune(self.directory / manifests.name(manifest))
     self._last_save = time.monotonic()
 
   def restore(self, abstract_state: Any) -> tuple[int, Any] | None:
@@ -166,7 +167,9 @@ class Checkpoints:
       self._cut_log(manifest['log'])
       self._rejected = rejected
       return manifest['step'], state
-    if rejected:
+    for path in self._aside() if not reasons else []:
+      reasons.append(f'\n  {path.name}: passed over by an earlier start')
+    if reasons:
       raise CheckpointError(
         f'no checkpoint in {self.directory} can be trusted:{"".join(reasons)}\n'
         'Nothing was changed, and the run was not started from zero. Restore '
@@ -175,6 +178,13 @@ class Checkpoints:
     self._cut_log({'bytes': 0})
     self._rejected = []
     return None
+
+  def discard(self) -> None:
+    """Removes every checkpoint, of a state that can be computed again."""
+    with storage.naming_path(self.directory):
+      for path in [*self._names(), *self._aside()]:
+        self._remove(path)
+    self._rejected = []
 
   # Names.
 
@@ -188,20 +198,32 @@ class Checkpoints:
     found = [(step, name) for name, step in steps.items() if step is not None]
     return [self.directory / name for _, name in sorted(found)]
 
+  def _aside(self) -> list[pathlib.Path]:
+    return sorted(self.directory.glob(_REJECTED + '*'))
+
   def _sweep(self) -> None:
     """Removes what a killed process left half-made or half-removed."""
     for path in self.directory.iterdir():
       if path.name.startswith((_TEMPORARY, _TRASH)):
         shutil.rmtree(path)
 
-  def _prune(self) -> None:
+  def _prune(self, kept: pathlib.Path) -> None:
     # A checkpoint that was passed over would, being newer, push out good ones.
     for path in self._rejected or []:
       if path.exists():
-        path.rename(path.with_name(_REJECTED + path.name))
+        self._set_aside(path)
     self._rejected = []
-    for path in self._names()[: -self._keep]:
-      self._remove(path)
+    step = manifests.step_of(kept.name) or 0
+    others = [path for path in self._names() if path != kept]
+    older = [p for p in others if (manifests.step_of(p.name) or 0) < step]
+    for path in others:
+      if path not in older[max(0, len(older) - self._keep + 1) :]:
+        self._remove(path)
+
+  def _set_aside(self, path: pathlib.Path) -> None:
+    aside = path.with_name(_REJECTED + path.name)
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
 
   def _remove(self, path: pathlib.Path) -> None:
     # Renamed first: killed halfway, it must not look like a damaged one.
@@ -218,7 +240,7 @@ class Checkpoints:
     arrays: Mapping[str, np.ndarray],
   ) -> None:
     final = self.directory / manifests.name(manifest)
-    if _is_intact(final):
+    if _holds(final, manifest):
       return
     temporary = self.directory / f'{_TEMPORARY}{final.name}'
     try:
@@ -229,7 +251,7 @@ class Checkpoints:
       manifests.seal(manifest, temporary)
       storage.sync_tree(temporary)
       if final.exists():
-        self._remove(final)
+        self._set_aside(final)
       temporary.rename(final)
       storage.sync_directory(self.directory)
     except DamagedError as error:
@@ -269,12 +291,14 @@ class Checkpoints:
       storage.truncate(self._log_path, mark['bytes'])
 
 
-def _is_intact(path: pathlib.Path) -> bool:
+def _holds(path: pathlib.Path, manifest: Mapping[str, Any]) -> bool:
+  """True when `path` is an intact checkpoint of this very state."""
   try:
-    manifests.check_files(path, manifests.read(path))
+    there = manifests.read(path)
+    manifests.check_files(path, there)
   except DamagedError:
     return False
-  return True
+  return there['state'] == manifest['state']
 
 
 def _load(
