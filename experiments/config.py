@@ -95,3 +95,25 @@ def config_of(experiment: Experiment) -> dict[str, Any]:
     flat |= flat.pop(part)
   del flat['save_interval_secs']
   return {**flat, **options}
+
+
+def experiment_from(config: Mapping[str, Any]) -> Experiment:
+  """The experiment that `config_of` wrote."""
+  rest = dict(config)
+  rest.pop('content_hash', None)
+
+  def take(cls):
+    names = [f.name for f in dataclasses.fields(cls)]
+    values = {name: rest.pop(name) for name in names if name in rest}
+    return {
+      name: tuple(value) if isinstance(value, list) else value
+      for name, value in values.items()
+    }
+
+  parts = {
+    'data': DataOptions(**take(DataOptions)),
+    'search': Search(**take(Search)),
+    'train': TrainOptions(**take(TrainOptions)),
+  }
+  top = take(Experiment)
+  return Experiment(**top, **parts, options=rest)

@@ -11,7 +11,7 @@ from absl import logging as absl_logging
 
 from mlc.base import MissingCapabilityError
 from mlc.data.dataset import DatasetError
-from mlc.run_directory import RunDirectory, RunDirectoryError
+from mlc.run_directory import RunDirectoryError
 
 FLAGS = flags.FLAGS
 

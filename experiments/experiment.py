@@ -1,20 +1,15 @@
 """One experiment, from data to a finished run directory."""
 
-import dataclasses
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.config import Experiment
 from experiments.flags import options_for
-from mlc import evaluation, metrics
 from mlc.base import Batch, Decoder, Encoder, Head, Loss, Params, lookup
-from mlc.data import sources, splits
-from mlc.data.arrays import to_device
+from mlc.data import splits
 from mlc.data.dataset import Dataset
 from mlc.encoders.standardized import standardized
 from mlc.methods import (
@@ -52,9 +47,7 @@ class Model(NamedTuple):
     if key is not None:
       encoder_key, head_key = jax.random.split(key)
     h = self.encoder.apply(params['encoder'], batch.x, key=encoder_key)
-    return self.loss.apply(
-      self.head, params['head'], h, batch, key=head_key
-    )
+    return self.loss.apply(self.head, params['head'], h, batch, key=head_key)
 
 
 def build_model(
@@ -92,9 +85,7 @@ def build_model(
     for name, value in given.items()
     if name.startswith('loss.')
   }
-  return Model(
-    encoder, head, build_loss(loss_name, head, options), decoders
-  )
+  return Model(encoder, head, build_loss(loss_name, head, options), decoders)
 
 
 def check_match(head: Head, dataset: Dataset, allow_mismatch: bool) -> None:

@@ -132,14 +132,37 @@ def selectable_options(
   sources = [
     *(('model.', lookup(m, METHODS, 'method').head) for m in methods),
     ('encoder.', lookup(encoder, ENCODERS, 'encoder')),
-    *(('decoder.', lookup(d, DECODERS, 'decoder')) for d in decoders),
   ]
   if loss:
     sources.append(('loss.', lookup(loss, LOSSES, 'loss')))
   for prefix, factory in sources:
     for option in options_of(factory, prefix):
       options.setdefault(option.name, option)
+  return [*options.values(), *decoder_options(decoders)]
+
+
+def decoder_options(decoders: Iterable[str]) -> list[Option]:
+  """The options of some decoders; equal names are one flag."""
+  options: dict[str, Option] = {}
+  for name in decoders:
+    factory = lookup(name, DECODERS, 'decoder')
+    for option in options_of(factory, 'decoder.'):
+      options.setdefault(option.name, option)
   return list(options.values())
+
+
+def with_decoders(
+  experiment: Experiment, decoders: Iterable[str], options: Mapping[str, Any]
+) -> Experiment:
+  """The experiment with other decoders and their options."""
+  kept = {
+    name: value
+    for name, value in experiment.options.items()
+    if not name.startswith('decoder.')
+  }
+  return dataclasses.replace(
+    experiment, decoders=tuple(decoders), options={**kept, **options}
+  )
 
 
 def options_for(
@@ -188,6 +211,15 @@ def define_experiment(argv: Sequence[str], values: flags.FlagValues) -> None:
     define(option, values)
 
 
+def define_places(values: flags.FlagValues) -> None:
+  """Where runs are written and data sets are found: no part of a result."""
+  for option in (
+    Option('workdir', str, 'runs', 'folder of the run directories.'),
+    Option('data_dir', str, '', 'folder of data sets, one folder each.'),
+  ):
+    define(option, values)
+
+
 def experiment_of(values: flags.FlagValues) -> Experiment:
   """The experiment that parsed flags describe."""
 
@@ -206,7 +238,17 @@ def experiment_of(values: flags.FlagValues) -> Experiment:
     if name.startswith(prefixes) and values[name].value != values[name].default
   }
   parts = {name: part(cls) for name, cls in PARTS.items()}
-  return Experiment(**top, **parts, options=options)
+  return resolved(Experiment(**top, **parts, options=options))
+
+
+def resolved(experiment: Experiment) -> Experiment:
+  """The experiment with the method's own loss and decoder filled in."""
+  method = lookup(experiment.method, METHODS, 'method')
+  return dataclasses.replace(
+    experiment,
+    loss=experiment.loss or method.loss,
+    decoders=experiment.decoders or (method.decoder,),
+  )
 
 
 def flags_of(experiment: Experiment) -> list[str]:

@@ -1,4 +1,4 @@
-"""Progress of one run: a bar on a terminal, lines with an estimate elsewhere."""
+"""Progress of one run: a bar on a terminal, else lines with an estimate."""
 
 import logging
 import sys
@@ -49,13 +49,15 @@ class Progress:
 
   def on_epoch(self, record: Mapping[str, Any]) -> None:
     """What `training.loop.fit` calls after each epoch."""
-    self._directory.append_metrics({
-      'epoch': record['epoch'],
-      'train_loss': record['train_loss'],
-      'validation_loss': record['validation_loss'],
-      'active': record['active'],
-      'diverged': record['diverged'],
-    })
+    self._directory.append_metrics(
+      {
+        'epoch': record['epoch'],
+        'train_loss': record['train_loss'],
+        'validation_loss': record['validation_loss'],
+        'active': record['active'],
+        'diverged': record['diverged'],
+      }
+    )
     for run in np.flatnonzero(record['diverged'] & ~self._diverged):
       _log.warning(
         'run %d (%s) diverged in epoch %d and is left out; the others go on',
@@ -81,6 +83,4 @@ class Progress:
       )
     elif time.monotonic() - self._said > _LINE_SECONDS:
       self._said = time.monotonic()
-      _log.info(
-        '%s, at most %.0f s left', text, record['remaining_seconds']
-      )
+      _log.info('%s, at most %.0f s left', text, record['remaining_seconds'])

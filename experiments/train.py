@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 
 import jax
-from absl import app, flags
+from absl import flags
 
 from experiments import edge
 from experiments import flags as experiment_flags
@@ -102,44 +102,44 @@ def run(
     judged_at = time.perf_counter()
     rows, arrays = judge(model, dataset, data, trial, selected, params)
     directory.write_predictions(**arrays)
-    directory.write_results({
-      'study': experiment.study,
-      'run_id': directory.run_id,
-      'dataset': dataset.name,
-      'method': experiment.method,
-      'encoder': model.encoder.name,
-      'head': model.head.name,
-      'loss': model.loss.name,
-      'settings': config,
-      'rows': rows,
-      'runs': [
-        {
-          **described,
-          'best_epoch': int(fitted.best_epoch[r]),
-          'validation_loss': float(fitted.best_validation_loss[r]),
-          'train_loss': float(fitted.last_train_loss[r]),
-          'diverged': bool(fitted.diverged[r]),
-          'converged': None
-          if fitted.converged is None
-          else bool(fitted.converged[r]),
-          'selected': r in selected,
-        }
-        for r, described in enumerate(trial.described)
-      ],
-      'profile': profile(dataset),
-      'notes': list(dataset.notes),
-      'parameters': parameter_count(params),
-      'seconds': {
-        'compile': fitted.compile_seconds,
-        'train': fitted.train_seconds,
-        'evaluate': time.perf_counter() - judged_at,
-        'total': time.perf_counter() - began,
-      },
-    })
-    directory.mark_done()
-    _log.info(
-      'done in %.1f s: %s', time.perf_counter() - began, directory.path
+    directory.write_results(
+      {
+        'study': experiment.study,
+        'run_id': directory.run_id,
+        'dataset': dataset.name,
+        'method': experiment.method,
+        'encoder': model.encoder.name,
+        'head': model.head.name,
+        'loss': model.loss.name,
+        'settings': config,
+        'rows': rows,
+        'runs': [
+          {
+            **described,
+            'best_epoch': int(fitted.best_epoch[r]),
+            'validation_loss': float(fitted.best_validation_loss[r]),
+            'train_loss': float(fitted.last_train_loss[r]),
+            'diverged': bool(fitted.diverged[r]),
+            'converged': None
+            if fitted.converged is None
+            else bool(fitted.converged[r]),
+            'selected': r in selected,
+          }
+          for r, described in enumerate(trial.described)
+        ],
+        'profile': profile(dataset),
+        'notes': list(dataset.notes),
+        'parameters': parameter_count(params),
+        'seconds': {
+          'compile': fitted.compile_seconds,
+          'train': fitted.train_seconds,
+          'evaluate': time.perf_counter() - judged_at,
+          'total': time.perf_counter() - began,
+        },
+      }
     )
+    directory.mark_done()
+    _log.info('done in %.1f s: %s', time.perf_counter() - began, directory.path)
   return directory
 
 

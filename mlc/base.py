@@ -143,7 +143,8 @@ class Decoder(NamedTuple):
   Attributes:
     name: as in the results table, after what the decision optimises.
     fit: (head, params, h, y, *, where=None, weight=None, key=None) -> state,
-      called on validation data only; () for a decoder with nothing to fit.
+      called on validation data only; () for a decoder with nothing to fit. A
+      decoder that needs data raises ValueError when there is no row.
     decide: (head, params, h, state, *, key=None) -> [B,L], 0.0 or 1.0.
     exactness: (head) -> the word for how the decision is obtained; raises
       MissingCapabilityError when the head cannot serve this decoder.

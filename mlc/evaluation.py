@@ -72,6 +72,7 @@ def evaluate(
   rows: Batch,
   key: Key,
   *,
+  truth: Float[Array, 'rows vectors'] | None = None,
   block: int = 256,
 ) -> Judged:
   """Decides and measures the rows of one run with every decoder.
@@ -86,6 +87,8 @@ def evaluate(
     states: decoder name -> what `fit_decoders` gave.
     rows: the rows to judge.
     key: for capabilities that sample.
+    truth: log p(y | x) of every label vector where it is known; regrets to
+      the Bayes decision are added to the metrics then.
     block: rows decoded at a time, which bounds the memory of a joint table.
 
   Returns:

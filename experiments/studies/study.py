@@ -47,9 +47,7 @@ class Study(NamedTuple):
   figures: Callable[[Sequence[Record]], list[Figure]] = no_figures
 
 
-def experiment(
-  dataset: str, method: str, **conditions: Any
-) -> Experiment:
+def experiment(dataset: str, method: str, **conditions: Any) -> Experiment:
   """An experiment from flat conditions, named as the flags are."""
   return replace(Experiment(method=method), dataset=dataset, **conditions)
 

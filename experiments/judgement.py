@@ -1,0 +1,182 @@
+"""The last step of an experiment: the selected runs meet the test rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.experiment import Model, Trial
+from mlc import evaluation, metrics
+from mlc.base import Batch, Params
+from mlc.data.dataset import Dataset
+from mlc.numerics import split_frozen
+from mlc.run_directory import RunDirectory
+from mlc.training.checkpoint import Checkpoints
+
+MODEL = 'model'
+
+
+def judge(
+  model: Model,
+  dataset: Dataset,
+  data: Batch,
+  trial: Trial,
+  selected: Sequence[int],
+  params: Params,
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+  """Fits the decoders on validation rows and measures validation and test.
+
+  Args:
+    model: encoder, head, decoders.
+    dataset: for the truth where it is known, and whether it is multi-class.
+    data: the data set on the device.
+    trial: the rows of every run.
+    selected: the run of each split that counts.
+    params: of the selected runs, stacked.
+
+  Returns:
+    Rows of results.json, and the arrays of predictions.npz.
+  """
+  if not selected:
+    return [], {}
+  splits = [trial.splits[trial.described[run]['split']] for run in selected]
+  parts = {
+    part: padded([getattr(split, part) for split in splits])
+    for part in ('validation', 'test')
+  }
+  keys = jax.vmap(jax.random.key)(
+    jnp.asarray([split.seed for split in splits], jnp.uint32)
+  )
+  kinds = metrics.multiclass() if model.head.one_hot else metrics.multilabel()
+  truth = dataset.log_joint
+  truth = None if truth is None else jnp.asarray(truth)
+
+  @jax.jit
+  def judged(params, parts, keys):
+    def one(run):
+      params, parts, key = run
+      rows = {
+        part: evaluation.rows_of(data, index, weight)
+        for part, (index, weight) in parts.items()
+      }
+      states = evaluation.fit_decoders(
+        model.encoder,
+        model.head,
+        model.decoders,
+        params,
+        rows['validation'],
+        key,
+      )
+      return {
+        part: evaluation.evaluate(
+          model.encoder,
+          model.head,
+          model.decoders,
+          kinds,
+          params,
+          states,
+          batch,
+          key,
+          truth=None if truth is None else truth[parts[part][0]],
+        )
+        for part, batch in rows.items()
+        if batch.y.shape[0]
+      }
+
+    return jax.lax.map(one, (params, parts, keys))
+
+  result = jax.device_get(judged(params, parts, keys))
+  rows = [
+    {
+      'decoder': decoder,
+      'seed': split.seed,
+      'fold': split.fold,
+      'split': part,
+      'metric': name,
+      'value': float(values[run]),
+      'exactness': exactness_of(name, model, decoder, kinds),
+    }
+    for part, out in result.items()
+    for decoder, of_decoder in out.values.items()
+    for name, values in of_decoder.items()
+    for run, split in enumerate(splits)
+  ]
+  return rows, arrays_of(dataset, splits, parts, result)
+
+
+def exactness_of(
+  metric: str,
+  model: Model,
+  decoder: str,
+  kinds: Mapping[str, metrics.Metric],
+) -> str:
+  """How the number came about: of the decision, or of the distribution."""
+  needs = kinds[metric].needs if metric in kinds else 'decisions'
+  if needs == 'scores':
+    return model.head.exactness['marginals']
+  if needs == 'log_prob':
+    return 'closed-form'
+  return model.decoders[decoder].exactness(model.head)
+
+
+def padded(rows: Sequence[np.ndarray]) -> tuple[jax.Array, jax.Array]:
+  """Index arrays of one length; what is filled up has weight 0."""
+  length = max(len(index) for index in rows)
+  index = np.stack([np.resize(part, length) for part in rows])
+  weight = np.stack([np.arange(length) < len(part) for part in rows])
+  return jnp.asarray(index, jnp.int32), jnp.asarray(weight, jnp.float32)
+
+
+def arrays_of(dataset, splits, parts, result) -> dict[str, np.ndarray]:
+  """What predictions.npz holds: test rows, truth, marginals, decisions."""
+  index, weight = (np.asarray(part) for part in parts['test'])
+  out = result['test']
+  return {
+    'label_names': np.asarray(dataset.label_names),
+    'seed': np.asarray([split.seed for split in splits]),
+    'fold': np.asarray([split.fold for split in splits]),
+    'row': np.where(weight > 0, index, -1),
+    'y': dataset.y[index],
+    'marginals': np.asarray(out.marginals),
+    **{
+      f'decision_{name}': np.asarray(decision).astype(np.uint8)
+      for name, decision in out.decisions.items()
+    },
+  }
+
+
+def parameter_count(params: Params) -> int:
+  """Trained numbers of one run."""
+  trained, _ = split_frozen(params)
+  leaves = jax.tree.leaves(trained)
+  return int(sum(leaf.size // max(leaf.shape[0], 1) for leaf in leaves))
+
+
+def stacked_shapes(
+  model: Model, data: Batch, trial: Trial, selected: Sequence[int]
+) -> Params:
+  """Shapes of the parameters of the selected runs, without computing them."""
+  runs = trial.runs
+  one = jax.eval_shape(
+    lambda key, train, weight: model.init(
+      key, evaluation.rows_of(data, train, weight)
+    ),
+    runs.key[0],
+    runs.train[0],
+    runs.train_weight[0],
+  )
+  return jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct((len(selected), *leaf.shape), leaf.dtype),
+    one,
+  )
+
+
+def save_model(
+  directory: RunDirectory, config: Mapping[str, Any], params: Params
+) -> None:
+  """Keeps the selected parameters, from which `evaluate` decodes again."""
+  kept = Checkpoints(directory.checkpoints_path / MODEL, config, keep=1)
+  kept.restore(params)
+  kept.save(0, params)
