@@ -1,0 +1,304 @@
+"""What every head owes, checked by enumerating all label vectors.
+
+The table of 2^L log-probabilities comes from `log_prob` alone; every other
+capability is held against it.
+"""
+
+import functools
+import inspect
+from typing import Any, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+from mlc import distribution, numerics
+from mlc.base import Exactness, Head
+from mlc.heads.binary_relevance import binary_relevance
+from mlc.heads.classifier_chain import classifier_chain
+from mlc.heads.ensemble import ensemble
+from mlc.heads.label_attention import label_attention
+from mlc.heads.label_powerset import label_powerset
+from mlc.heads.softmax import softmax
+
+ROWS, DIM, LABELS, TRAIN_ROWS = 5, 3, 4, 12
+FACTS = {'num_labels': LABELS, 'num_label_sets': 14}
+
+
+def ensemble_of_chains(num_labels):
+  return ensemble(classifier_chain(num_labels, order='random'), 3)
+
+
+def ensemble_of_softmax(num_labels):
+  return ensemble(softmax(num_labels), 2)
+
+
+small_attention = functools.partial(label_attention, width=8, heads=2)
+
+# (name, factory): what a head is made of but facts of the data is bound.
+HEADS = [
+  ('binary_relevance', binary_relevance),
+  ('softmax', softmax),
+  ('classifier_chain', classifier_chain),
+  ('random_chain', functools.partial(classifier_chain, order='random')),
+  ('label_attention', small_attention),
+  ('label_powerset', label_powerset),
+  ('ensemble_of_chains', ensemble_of_chains),
+  ('ensemble_of_softmax', ensemble_of_softmax),
+]
+FACTORIES = [
+  binary_relevance,
+  classifier_chain,
+  label_attention,
+  label_powerset,
+  softmax,
+]
+CAPABILITIES = {
+  'marginals': (),
+  'mode': (),
+  'greedy': (),
+  'joint': (),
+  'cardinality_marginals': (),
+  'log_prob': ('y',),
+  'conditional': ('y',),
+  'logits': ('y',),
+}
+
+
+# Half of the time of these tests is compilation, for programs that run once.
+quick_jit = functools.partial(
+  jax.jit, compiler_options={'xla_backend_optimization_level': 0}
+)
+
+
+class Case(NamedTuple):
+  """A head with parameters far from their start, and its answers."""
+
+  head: Head
+  ask: Any  # jitted: (params, h, y, key) -> {capability: answer}
+  params: Any
+  h: Any
+  y: Any
+  table: np.ndarray  # [ROWS, 2^L], from log_prob alone
+  answers: dict[str, Any]
+
+
+def positional(factory):
+  parameters = inspect.signature(factory).parameters.values()
+  return [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
+
+
+def build(factory):
+  return factory(*[FACTS[p.name] for p in positional(factory)])
+
+
+def training_rows(head, seed=0):
+  rng = np.random.default_rng(seed)
+  h = rng.normal(size=(TRAIN_ROWS, DIM))
+  y = rng.random((TRAIN_ROWS, LABELS)) < 0.4
+  if head.one_hot:
+    y = np.eye(LABELS)[rng.integers(LABELS, size=TRAIN_ROWS)]
+  return h.astype(np.float32), y.astype(np.float32)
+
+
+def disturbed(params, seed):
+  """Parameters with noise on every trained leaf."""
+  rng = np.random.default_rng(seed)
+  trained, frozen = numerics.split_frozen(jax.device_get(params))
+  trained = jax.tree.map(
+    lambda leaf: leaf + rng.normal(size=leaf.shape).astype(leaf.dtype), trained
+  )
+  return numerics.merge_frozen(trained, frozen)
+
+
+def codes_of(y):
+  """Label j in bit j."""
+  return (np.asarray(y).astype(int) << np.arange(LABELS)).sum(-1)
+
+
+def all_answers(head):
+  def ask(params, h, y, key):
+    answers = {
+      name: getattr(head, name)(params, h, *([y] if needs else []))
+      for name, needs in CAPABILITIES.items()
+      if getattr(head, name) is not None
+    }
+    return {**answers, 'sample': head.sample(params, key, h, 4000)}
+
+  return ask
+
+
+@pytest.fixture(scope='module', params=HEADS, ids=[name for name, _ in HEADS])
+def case(request):
+  head = build(request.param[1])
+  h, y = training_rows(head)
+  params = quick_jit(head.init)(jax.random.key(1), h, y)
+  params = disturbed(params, 2)
+  h, y = h[:ROWS], y[:ROWS]
+  tabulate = functools.partial(
+    distribution.tabulate, head.log_prob, num_labels=LABELS
+  )
+  table = np.asarray(quick_jit(tabulate)(params, h), np.float64)
+  ask = quick_jit(all_answers(head))
+  answers = jax.device_get(ask(params, h, y, jax.random.key(3)))
+  return Case(head, ask, params, h, y, table, answers)
+
+
+def test_probabilities_sum_to_one(case):
+  np.testing.assert_allclose(np.exp(case.table).sum(-1), 1.0, atol=1e-5)
+
+
+def test_one_hot_heads_give_all_mass_to_one_hot_vectors(case):
+  size = np.asarray(distribution.label_vectors(LABELS)).sum(-1)
+  mass = np.exp(case.table)[:, size == 1].sum(-1)
+  assert np.allclose(mass, 1.0, atol=1e-5) == case.head.one_hot
+
+
+def test_log_prob_is_the_table_at_y(case):
+  code = codes_of(case.y)
+  expected = case.table[np.arange(ROWS), code]
+  np.testing.assert_allclose(case.answers['log_prob'], expected, rtol=1e-5)
+
+
+def test_marginals(case):
+  expected = np.exp(case.table) @ np.asarray(distribution.label_vectors(LABELS))
+  np.testing.assert_allclose(case.answers['marginals'], expected, atol=2e-6)
+
+
+def test_joint(case):
+  np.testing.assert_allclose(
+    np.exp(case.answers['joint']), np.exp(case.table), atol=2e-6
+  )
+
+
+def test_mode_has_the_largest_probability(case):
+  code = codes_of(case.answers['mode'])
+  found = case.table[np.arange(ROWS), code]
+  np.testing.assert_allclose(found, case.table.max(-1), atol=1e-5)
+
+
+def test_greedy_is_a_label_vector_no_likelier_than_the_mode(case):
+  if case.head.greedy is None:
+    pytest.skip('has no order')
+  code = codes_of(case.answers['greedy'])
+  found = case.table[np.arange(ROWS), code]
+  assert set(np.unique(case.answers['greedy'])) <= {0.0, 1.0}
+  assert (found <= case.table.max(-1) + 1e-5).all()
+
+
+def test_conditional(case):
+  for b in range(ROWS):
+    for j in range(LABELS):
+      y = np.asarray(case.y[b]).astype(int)
+      both = []
+      for value in (0, 1):
+        y[j] = value
+        both.append(np.exp(case.table[b, codes_of(y)]))
+      expected = both[1] / sum(both) if sum(both) > 0 else 0.5
+      assert case.answers['conditional'][b, j] == pytest.approx(
+        expected, abs=2e-6
+      )
+
+
+def test_cardinality_marginals(case):
+  expected = np.zeros((ROWS, LABELS, LABELS))
+  for c, y in enumerate(np.asarray(distribution.label_vectors(LABELS))):
+    for j in np.flatnonzero(y):
+      expected[:, j, int(y.sum()) - 1] += np.exp(case.table[:, c])
+  np.testing.assert_allclose(
+    case.answers['cardinality_marginals'], expected, atol=2e-6
+  )
+
+
+def test_samples_occur_as_often_as_they_are_probable(case):
+  draws = case.answers['sample']
+  codes = codes_of(draws)
+  for b in range(ROWS):
+    p = np.exp(case.table[b])
+    law = scipy.stats.binom(len(draws), np.clip(p, 0.0, 1.0))
+    count = np.bincount(codes[:, b], minlength=2**LABELS)
+    # 160 tails a head, so a right sampler fails once in 6,000 heads.
+    assert law.cdf(count).min() > 1e-6
+    assert law.sf(count - 1).min() > 1e-6
+
+
+def test_logits_are_log_odds_of_a_distribution(case):
+  if case.head.logits is None:
+    pytest.skip('a mixture has none')
+  assert case.answers['logits'].shape == (ROWS, LABELS)
+  assert np.isfinite(case.answers['logits']).all()
+
+
+def test_no_compilation_on_the_second_call(case):
+  params = disturbed(case.params, 7)
+  case.ask(params, case.h + 1.0, 1.0 - case.y, jax.random.key(8))
+  assert case.ask._cache_size() == 1
+
+
+def test_the_same_twice_without_a_key(case):
+  again = case.ask(case.params, case.h, case.y, jax.random.key(9))
+  for name in CAPABILITIES.keys() & case.answers.keys():
+    np.testing.assert_array_equal(again[name], case.answers[name])
+  assert (again['sample'] != case.answers['sample']).any()
+
+
+def test_runs_are_a_leading_axis(case):
+  other = disturbed(case.params, 4)
+  stack = lambda a, b: np.stack([a, b])
+  params = jax.tree.map(stack, case.params, other)
+  h, y = stack(case.h, case.h + 0.5), stack(case.y, case.y)
+  keys = jax.random.split(jax.random.key(5), 2)
+  together = quick_jit(jax.vmap(all_answers(case.head)))(params, h, y, keys)
+  alone = case.ask(other, case.h + 0.5, case.y, keys[1])
+  for name in together:
+    np.testing.assert_allclose(
+      together[name][1], alone[name], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_frozen_leaves_get_no_gradient_and_the_rest_a_finite_one(case):
+  trained, frozen = numerics.split_frozen(case.params)
+
+  def loss(trained, h, y):
+    params = numerics.merge_frozen(trained, frozen)
+    return -jnp.mean(case.head.log_prob(params, h, y))
+
+  gradient = quick_jit(jax.grad(loss))(trained, case.h, case.y)
+  leaves = jax.tree.leaves(gradient)
+  assert len(leaves) == len(jax.tree.leaves(trained))
+  assert all(np.isfinite(leaf).all() for leaf in leaves)
+  assert any(np.abs(leaf).max() > 1e-4 for leaf in leaves)
+
+
+def test_init_reads_no_padding_and_takes_unknown_labels(case):
+  h, y = training_rows(case.head)
+  weight = np.ones(TRAIN_ROWS, np.float32)
+  weight[-2:] = 0.0
+  where = np.ones(y.shape, bool)
+  where[0, 0] = False
+  init = quick_jit(case.head.init)
+  key = jax.random.key(1)
+  params = init(key, h, y, where=where, weight=weight)
+  garbage = y.copy()
+  garbage[-2:] = 1.0 - y[-2:]
+  other = init(key, h, garbage, where=where, weight=weight)
+  jax.tree.map(np.testing.assert_array_equal, params, other)
+
+
+def test_exactness_is_stated(case):
+  words = set(get_args(Exactness))
+  for name in ('marginals', 'mode', 'conditional', 'cardinality_marginals'):
+    assert case.head.exactness[name] in words
+  assert case.head.num_labels == LABELS
+
+
+@pytest.mark.parametrize('factory', FACTORIES, ids=lambda f: f.__name__)
+def test_signature_makes_flags(factory):
+  assert {p.name for p in positional(factory)} <= FACTS.keys()
+  arguments = inspect.getdoc(factory).split('Args:')[1].split('Returns:')[0]
+  for p in inspect.signature(factory).parameters.values():
+    assert f'\n  {p.name}: ' in arguments
+    assert p.annotation in (int, float, bool) or get_args(p.annotation)
+    assert p.kind is not p.KEYWORD_ONLY or p.default is not p.empty
