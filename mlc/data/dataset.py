@@ -176,10 +176,14 @@ def _features(x, say):
 
 
 def _sparse_features(x, say):
-  csr = scipy.sparse.csr_array(x)
-  _two_dimensional(csr, 'features', say)
+  given = scipy.sparse.csr_array(x)
+  _two_dimensional(given, 'features', say)
   with np.errstate(over='ignore'):
-    csr = csr.astype(np.float32)  # a copy: the caller's matrix is not sorted
+    data = _array(given.data, 'features', say).astype(np.float32)
+  # Copies, so that the caller's matrix is not sorted; and not by csr.astype,
+  # which adds duplicates up in silence.
+  parts = (data, given.indices.copy(), given.indptr.copy())
+  csr = scipy.sparse.csr_array(parts, shape=given.shape)
   csr.sort_indices()
   rows = np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr))
   same = (np.diff(rows) == 0) & (np.diff(csr.indices) == 0)
