@@ -1,0 +1,213 @@
+"""Every decoder is optimal for its loss: all 2^L decisions are tried."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlc import decoding, distribution
+from mlc.heads.product import product
+
+SIZES = range(1, 9)
+JOINTS_PER_SIZE = 125  # 1,000 joints in all
+
+
+def vectors(num_labels):
+  codes = np.arange(2**num_labels)[:, None]
+  return (codes >> np.arange(num_labels) & 1).astype(float)
+
+
+def f_table(num_labels, beta):
+  """[y, d] = F(y, d), by its definition."""
+  y = vectors(num_labels)
+  both = y @ y.T
+  size = y.sum(-1)
+  below = beta**2 * size[:, None] + size[None, :]
+  empty = below == 0
+  return np.where(empty, 1.0, (1 + beta**2) * both / np.where(empty, 1, below))
+
+
+def hamming_table(num_labels):
+  y = vectors(num_labels)
+  return np.mean(y[:, None] == y[None], axis=-1)
+
+
+def shortfall(tables, decisions, values):
+  """[row] best expected value minus that of the decision, in float64."""
+  p = np.exp(np.asarray(tables, float))
+  expected = p @ values
+  powers = 2 ** np.arange(decisions.shape[-1])
+  codes = np.asarray(decisions).astype(int) @ powers
+  return expected.max(-1) - expected[np.arange(len(p)), codes]
+
+
+def decide(decoder, head, tables):
+  h = jnp.zeros((tables.shape[0], 1))
+  return jax.jit(lambda p: decoder.decide(head, p, h, ()))(tables)
+
+
+@pytest.mark.parametrize('num_labels', SIZES)
+def test_hamming_is_optimal(num_labels, table_head, random_tables):
+  tables = random_tables(num_labels, JOINTS_PER_SIZE, num_labels)
+  decisions = decide(decoding.threshold(), table_head(num_labels), tables)
+  missing = shortfall(tables, decisions, hamming_table(num_labels))
+  assert missing.max() < 1e-6
+
+
+@pytest.mark.parametrize('num_labels', SIZES)
+def test_subset_is_optimal(num_labels, table_head, random_tables):
+  tables = random_tables(num_labels, JOINTS_PER_SIZE, num_labels)
+  decisions = decide(decoding.joint_mode(), table_head(num_labels), tables)
+  missing = shortfall(tables, decisions, np.eye(2**num_labels))
+  assert missing.max() < 1e-6
+
+
+@pytest.mark.parametrize('beta', [0.5, 1.0, 2.0])
+@pytest.mark.parametrize('num_labels', SIZES)
+def test_f_beta_is_optimal(num_labels, beta, table_head, random_tables):
+  tables = random_tables(num_labels, JOINTS_PER_SIZE, num_labels)
+  head = table_head(num_labels)
+  decisions = decide(decoding.expected_f(beta), head, tables)
+  assert shortfall(tables, decisions, f_table(num_labels, beta)).max() < 1e-6
+
+
+@pytest.mark.parametrize('beta', [0.5, 1.0, 2.0])
+def test_the_expected_f_of_the_decision_is_returned(beta, random_tables):
+  tables = random_tables(0, JOINTS_PER_SIZE, 6)
+  _, value = distribution.expected_f_decision(
+    distribution.table_cardinality_marginals(tables),
+    jnp.exp(tables[:, 0]),
+    beta,
+  )
+  expected = np.exp(np.asarray(tables, float)) @ f_table(6, beta)
+  np.testing.assert_allclose(value, expected.max(-1), atol=1e-6)
+
+
+def published_but_wrong(cardinality_marginals, p_empty, beta):
+  """The weight 1 / (beta^2 (s + 1) + k + 1), sizes counted from one."""
+  num_labels = cardinality_marginals.shape[-1]
+  size = np.arange(1, num_labels + 1)
+  weight = 1 / (beta**2 * (size[:, None] + 1) + size[None] + 1)
+  gain = cardinality_marginals @ weight
+  rank = np.argsort(np.argsort(-gain, axis=1), axis=1)
+  chosen = rank < size[None, None, :]
+  value = (1 + beta**2) * np.sum(np.where(chosen, gain, 0), axis=1)
+  best = np.argmax(np.concatenate([p_empty[:, None], value], axis=1), axis=1)
+  column = np.maximum(best - 1, 0)[:, None, None]
+  return (
+    np.take_along_axis(chosen, column, axis=2)[..., 0] * (best > 0)[:, None]
+  )
+
+
+@pytest.mark.parametrize('beta', [0.5, 1.0, 2.0])
+def test_the_optimality_test_catches_a_wrong_weight(beta, random_tables):
+  tables = random_tables(5, JOINTS_PER_SIZE, 5)
+  marginals = distribution.table_cardinality_marginals(tables)
+  wrong = published_but_wrong(
+    np.asarray(marginals, float), np.exp(np.asarray(tables[:, 0])), beta
+  )
+  assert shortfall(tables, wrong, f_table(5, beta)).max() > 0.01
+
+
+@pytest.mark.parametrize('num_labels', [1, 4, 8])
+def test_a_product_head_decides_as_its_table(num_labels, table_head):
+  def apply(params, h, *, key=None):
+    return params
+
+  rng = np.random.default_rng(num_labels)
+  logits = jnp.asarray(3 * rng.normal(size=(200, num_labels)), jnp.float32)
+  head = product('product', num_labels, lambda key, h, y, **_: logits, apply)
+  h = jnp.zeros((200, 1))
+  tables = head.joint(logits, h)
+  for decoder, values in (
+    (decoding.threshold(), hamming_table(num_labels)),
+    (decoding.joint_mode(), np.eye(2**num_labels)),
+    (decoding.greedy(), np.eye(2**num_labels)),
+    (decoding.expected_f(), f_table(num_labels, 1.0)),
+    (decoding.expected_f(2.0), f_table(num_labels, 2.0)),
+  ):
+    decisions = decide(decoder, head, logits)
+    assert shortfall(tables, decisions, values).max() < 2e-6, decoder.name
+
+
+def test_the_search_over_sizes_spans_blocks():
+  """Far more labels than are looked at together, against plain numpy."""
+  num_labels, batch = 150, 40
+  rng = np.random.default_rng(0)
+  # From nearly empty rows to nearly full ones, so that every block wins.
+  level = np.linspace(-9, 5, batch)[:, None]
+  logits = level + rng.normal(size=(batch, num_labels))
+  p = jnp.asarray(1 / (1 + np.exp(-logits)), jnp.float32)
+  marginals = distribution.product_cardinality_marginals(p)
+  p_empty = jnp.exp(distribution.product_log_prob_empty(p))
+  decision, value = jax.jit(distribution.expected_f_decision)(
+    marginals, p_empty
+  )
+
+  size = np.arange(1, num_labels + 1)
+  gain = np.asarray(marginals, float) @ (1 / (size[:, None] + size[None]))
+  best = 2 * np.array(
+    [np.sort(gain[:, :, k - 1], axis=1)[:, -k:].sum(1) for k in size]
+  )
+  best = np.concatenate([np.asarray(p_empty, float)[None], best])
+  np.testing.assert_allclose(value, best.max(0), atol=1e-6)
+  sizes = np.asarray(decision).sum(-1).astype(int)
+  assert sizes.min() == 0
+  assert sizes.max() > 128
+  np.testing.assert_allclose(
+    best[sizes, np.arange(batch)], best.max(0), atol=1e-6
+  )
+
+
+def test_f_beta_from_samples_is_optimal_for_the_samples(
+  table_head, random_tables
+):
+  num_labels, batch, n = 5, 40, 300
+  tables = random_tables(0, batch, num_labels)
+  head = table_head(num_labels, ('cardinality_marginals', 'joint'))
+  decoder = decoding.expected_f(num_samples=n)
+  key = jax.random.key(7)
+  h = jnp.zeros((batch, 1))
+  decisions = jax.jit(lambda p: decoder.decide(head, p, h, (), key=key))(tables)
+  codes = distribution.code(head.sample(tables, key, None, n))
+  counts = jax.vmap(lambda c: jnp.bincount(c, length=2**num_labels))(codes.T)
+  with np.errstate(divide='ignore'):
+    empirical = np.log(np.asarray(counts) / n)
+  missing = shortfall(empirical, decisions, f_table(num_labels, 1.0))
+  assert missing.max() < 1e-6
+  # Near, and not equal, to what the table itself asks for.
+  missing = shortfall(tables, decisions, f_table(num_labels, 1.0))
+  assert 0 < missing.max() < 0.1
+
+
+@pytest.mark.parametrize(
+  'without',
+  [
+    (),
+    ('log_prob',),
+    ('cardinality_marginals',),
+    ('cardinality_marginals', 'log_prob'),
+  ],
+)
+def test_f_beta_is_the_same_from_whatever_the_head_tells(
+  without, table_head, random_tables
+):
+  tables = random_tables(3, 100, 6)
+  decisions = decide(decoding.expected_f(), table_head(6, without), tables)
+  assert shortfall(tables, decisions, f_table(6, 1.0)).max() < 1e-6
+
+
+def test_p_empty_is_nearer_from_log_prob():
+  """Why the decoder prefers it to 1 - sum_js P(y_j = 1, |y| = s) / s."""
+  rng = np.random.default_rng(0)
+  p = 2 * rng.dirichlet(np.full(174, 0.3), size=50)
+  p = np.clip(p, 0, 0.95)
+  exact = np.prod(1 - p, axis=-1)
+  p = jnp.asarray(p, jnp.float32)
+  direct = np.exp(np.asarray(distribution.product_log_prob_empty(p), float))
+  marginals = distribution.product_cardinality_marginals(p)
+  size = jnp.arange(1.0, 175.0)[None, None]
+  difference = 1 - jnp.sum(marginals / size, axis=(-1, -2))
+  error = np.abs(np.asarray(difference) - exact).max()
+  assert np.abs(direct - exact).max() < 0.5 * error
+  assert error < 2e-6
