@@ -2,13 +2,20 @@
 
 import logging
 import os
+import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
+import rich.box
 from absl import app, flags
 from absl import logging as absl_logging
+from rich import progress
+from rich.console import Console
+from rich.table import Table
 
+from mlc import sweep
 from mlc.base import MissingCapabilityError
 from mlc.data.dataset import DatasetError
 from mlc.run_directory import RunDirectoryError
@@ -88,3 +95,91 @@ def no_arguments(argv: Sequence[str]) -> None:
       f'{argv[1]!r} is not a flag; write --name=value. Pass --helpshort to see '
       'the flags that apply.'
     )
+
+
+def show(directory: RunDirectory) -> None:
+  """Prints what a finished run found on the test rows."""
+  results = directory.read_results()
+  title = f'{results["method"]} on {results["dataset"]}'
+  show_rows(title, results['rows'])
+  lost = sum(run['diverged'] for run in results['runs'])
+  if lost:
+    print(f'{lost} of {len(results["runs"])} runs diverged and are left out.')
+  print(f'Results  {os.path.relpath(directory.results_path)}')
+
+
+def show_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+  """Prints rows of results.json: metric by decoder, means over the runs."""
+  values: dict[tuple[str, str], list[float]] = {}
+  for row in rows:
+    if row['split'] == 'test' and row['value'] is not None:
+      key = (row['metric'], row['decoder'])
+      values.setdefault(key, []).append(row['value'])
+  decoders = list(dict.fromkeys(decoder for _, decoder in values))
+  table = Table(title=f'{title}, test rows', box=rich.box.SIMPLE_HEAD)
+  table.add_column('metric')
+  for decoder in decoders:
+    table.add_column(decoder, justify='right')
+  for metric in dict.fromkeys(metric for metric, _ in values):
+    table.add_row(
+      metric, *(_mean(values.get((metric, decoder))) for decoder in decoders)
+    )
+  Console(highlight=False).print(table)
+
+
+def _mean(values: Sequence[float] | None) -> str:
+  return f'{statistics.fmean(values):.4f}' if values else '-'
+
+
+class SweepDisplay:
+  """Progress of a sweep: a bar on a terminal, a line an event elsewhere."""
+
+  def __init__(self, jobs: Sequence[sweep.Job]):
+    self._total = len(jobs)
+    self._bar: Any = None
+
+  def __enter__(self) -> 'SweepDisplay':
+    if sys.stdout.isatty():
+      self._bar = progress.Progress(
+        progress.TextColumn('{task.description}'),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn('{task.fields[left]}'),
+        progress.TimeElapsedColumn(),
+        transient=True,
+      )
+      self._bar.start()
+      self._task = self._bar.add_task('starting', total=self._total, left='')
+    return self
+
+  def __exit__(self, *error: object) -> None:
+    if self._bar is not None:
+      self._bar.stop()
+
+  def on_event(self, event: sweep.Event) -> None:
+    """What `sweep.run_local` calls when a job starts or ends."""
+    left = ''
+    if event.remaining_seconds is not None and event.ended < event.total:
+      left = f'about {_duration(event.remaining_seconds)} left'
+    if self._bar is not None:
+      self._bar.update(
+        self._task,
+        completed=event.ended,
+        description=event.job.run_id,
+        left=left,
+      )
+    if event.kind == 'started':
+      return
+    line = (
+      f'[{event.ended}/{event.total}] {event.job.run_id} {event.kind} in '
+      f'{_duration(event.seconds)}'
+    )
+    print(f'{line}; {left}' if left else line, flush=True)
+    if event.kind == 'failed':
+      print(f'  {event.message.splitlines()[-1]}')
+      print(f'  log: {os.path.relpath(event.job.log)}', flush=True)
+
+
+def _duration(seconds: float) -> str:
+  minutes, rest = divmod(round(seconds), 60)
+  return f'{minutes} min {rest:02d} s' if minutes else f'{rest} s'

@@ -103,7 +103,7 @@ def main(argv: Sequence[str]) -> int:
   path = pathlib.Path(f'{path}.json')
   path.parent.mkdir(exist_ok=True)
   write_atomic(path, (json.dumps(rows, indent=1) + '\n').encode())
-  edge.show_rows(directory, rows)
+  edge.show_rows(str(directory.path), rows)
   print(f'Written to {path}')
   return 0
 

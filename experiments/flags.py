@@ -46,7 +46,9 @@ class _TupleParser(flags.ArgumentParser):
 
   def parse(self, argument):
     if isinstance(argument, str):
-      argument = [part.strip() for part in argument.split(',') if part.strip()]
+      # `name,option=value` is one value: a data set may have options.
+      parts = re.split(r',(?!\s*\w+=)', argument)
+      argument = [part.strip() for part in parts if part.strip()]
     return tuple(self._element(part) for part in argument)
 
   def flag_type(self):
@@ -163,6 +165,24 @@ def with_decoders(
   return dataclasses.replace(
     experiment, decoders=tuple(decoders), options={**kept, **options}
   )
+
+
+def with_options(
+  experiment: Experiment, options: Mapping[str, Any]
+) -> Experiment:
+  """The experiment with those of the options that exist for it."""
+  exist = {
+    option.name
+    for option in selectable_options(
+      [experiment.method],
+      experiment.encoder,
+      experiment.loss,
+      experiment.decoders,
+    )
+  }
+  merged = {**experiment.options, **options}
+  kept = {name: value for name, value in merged.items() if name in exist}
+  return dataclasses.replace(experiment, options=kept)
 
 
 def options_for(

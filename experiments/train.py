@@ -106,7 +106,7 @@ def run(
       {
         'study': experiment.study,
         'run_id': directory.run_id,
-        'dataset': dataset.name,
+        'dataset': experiment.data.dataset,
         'method': experiment.method,
         'encoder': model.encoder.name,
         'head': model.head.name,

@@ -7,19 +7,8 @@ from typing import Any, NamedTuple
 from experiments.config import Experiment
 from mlc.report.records import Record
 
-
-class Figure(NamedTuple):
-  """A figure of a study for its report.
-
-  Attributes:
-    title: heading.
-    draw: () -> matplotlib Figure.
-    caption: sentences below it, made from the numbers.
-  """
-
-  title: str
-  draw: Callable[[], Any]
-  caption: str
+# (title, matplotlib Figure, caption made from the numbers).
+Figure = tuple[str, Any, str]
 
 
 def no_figures(records: Sequence[Record]) -> list[Figure]:

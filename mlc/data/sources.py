@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+from collections.abc import Callable
 
 from mlc.data import bundled, mulan, synthetic
 from mlc.data.dataset import Dataset, DatasetError, listed
@@ -32,21 +33,34 @@ def load(name: str, *, data_dir: str = '') -> Dataset:
   Raises:
     DatasetError: no such data set, or one that cannot be used.
   """
-  if name.startswith(_ARFF):
-    return _arff(name.removeprefix(_ARFF))
-  if name.startswith(_TFDS):
-    # It takes a second to import, which nobody else should wait for.
-    from mlc.data import tfds
+  return find(name, data_dir=data_dir)()
 
-    return tfds.load(name.removeprefix(_TFDS), data_dir)
+
+def find(name: str, *, data_dir: str = '') -> Callable[[], Dataset]:
+  """What loads the data set of a name, without reading it yet.
+
+  Raises:
+    DatasetError: no data set has this name.
+  """
+  if name.startswith(_ARFF):
+    return lambda: _arff(name.removeprefix(_ARFF))
+  if name.startswith(_TFDS):
+    return lambda: _tfds(name.removeprefix(_TFDS), data_dir)
   if name.startswith(synthetic.PREFIX):
-    return synthetic.parse_and_make(name)
+    return lambda: synthetic.parse_and_make(name)
   folders = _folders(data_dir)
   if name in folders:
-    return _folder(name, os.path.join(data_dir, name))
+    return lambda: _folder(name, os.path.join(data_dir, name))
   if name in bundled.BUNDLED:
-    return bundled.BUNDLED[name]()
+    return bundled.BUNDLED[name]
   raise DatasetError(_unknown(name, data_dir, folders))
+
+
+def _tfds(name: str, data_dir: str) -> Dataset:
+  # It takes a second to import, which nobody else should wait for.
+  from mlc.data import tfds
+
+  return tfds.load(name, data_dir)
 
 
 def _folders(data_dir: str) -> list[str]:

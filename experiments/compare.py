@@ -1,0 +1,74 @@
+"""Compares finished runs, wherever they come from, in tables and a page.
+
+    python -m experiments.compare --runs=runs/a/yeast-...,runs/b/yeast-... \
+      --out=comparison
+
+Nothing is trained. The page is `<out>/report.html`.
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from experiments import edge
+from experiments import flags as experiment_flags
+from experiments.flags import Option
+from experiments.reporting import report
+from experiments.studies.study import Study
+from mlc.report.vocabulary import DEFAULT_METRICS
+from mlc.run_directory import RunDirectory, RunDirectoryError
+
+FLAGS = flags.FLAGS
+
+OPTIONS = (
+  Option('runs', tuple[str, ...], (), 'run directories, or folders of them.'),
+  Option('out', str, 'comparison', 'where the tables and the page go.'),
+  Option('metrics', tuple[str, ...], DEFAULT_METRICS, 'columns of the tables.'),
+)
+
+
+def main(argv: Sequence[str]) -> int:
+  edge.no_arguments(argv)
+  paths = [path for name in FLAGS.runs for path in run_directories(name)]
+  if not paths:
+    raise ValueError('name the runs to compare: --runs=DIR,DIR.')
+  study = Study(
+    question='How do these runs compare?',
+    datasets=(),
+    methods=(),
+    conditions=lambda dataset, method: None,
+    metrics=FLAGS.metrics,
+  )
+  out = pathlib.Path(FLAGS.out)
+  out.mkdir(parents=True, exist_ok=True)
+  command = f'python -m experiments.compare --runs={",".join(FLAGS.runs)}'
+  report(study, out, [str(path.resolve()) for path in paths], {}, command)
+  return 0
+
+
+def run_directories(name: str) -> list[pathlib.Path]:
+  """The run directory of a name, or every one in the folder of that name."""
+  path = pathlib.Path(name)
+  if not path.is_dir():
+    raise RunDirectoryError(f'{name} is no directory.')
+  if RunDirectory(path).config_path.exists():
+    return [path]
+  found = sorted(p.parent for p in path.glob('*/config.json'))
+  if not found:
+    raise RunDirectoryError(
+      f'{name} is no run directory (it has no config.json) and holds none.'
+    )
+  return found
+
+
+def parse(argv: Sequence[str]) -> list[str]:
+  for option in OPTIONS:
+    experiment_flags.define(option, FLAGS)
+  experiment_flags.define_places(FLAGS)
+  return FLAGS(list(argv))
+
+
+if __name__ == '__main__':
+  sys.exit(edge.start(main, parse))

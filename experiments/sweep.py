@@ -1,0 +1,238 @@
+"""What launch.py does: lay out a study, run what is missing, report."""
+
+import os
+import pathlib
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import flags
+
+from experiments import edge
+from experiments import flags as experiment_flags
+from experiments.config import (
+  DataOptions,
+  Experiment,
+  Search,
+  config_of,
+)
+from experiments.flags import Option
+from experiments.reporting import report
+from experiments.studies import STUDIES
+from experiments.studies.study import Study, replace
+from mlc import sweep
+from mlc.base import lookup
+from mlc.data import sources
+from mlc.methods import METHODS
+from mlc.run_directory import RunDirectory, exclusive
+from mlc.training.options import TrainOptions
+
+FLAGS = flags.FLAGS
+_FIXED = {'study', 'method', 'dataset'}
+
+OPTIONS = (
+  Option('study', str, 'dependence', 'which study to run.'),
+  Option('datasets', tuple[str, ...], (), "instead of the study's own."),
+  Option('methods', tuple[str, ...], (), "instead of the study's own."),
+  Option('dry_run', bool, False, 'say what would be run, and write nothing.'),
+  Option('status', bool, False, 'say how far the runs are.'),
+  Option(
+    'max_parallel',
+    int,
+    0,
+    'runs at a time; 0 for one a core on CPU (8 at most), one elsewhere.',
+  ),
+)
+
+
+def parse(argv: Sequence[str]) -> list[str]:
+  """Defines the flags of the study and of every method in it, then parses."""
+  chosen = experiment_flags.first_stage(
+    argv, ('study', 'methods', 'encoder', 'loss', 'decoders')
+  )
+  study = lookup(chosen.get('study', 'dependence'), STUDIES, 'study')
+  methods = _names(chosen.get('methods', '')) or study.methods
+  for option in OPTIONS:
+    experiment_flags.define(option, FLAGS)
+  experiment_flags.define_places(FLAGS)
+  for part in (Experiment, DataOptions, Search, TrainOptions):
+    for option in experiment_flags.options_of(part):
+      if option.name not in _FIXED:
+        experiment_flags.define(option, FLAGS, optional=True)
+  for option in experiment_flags.selectable_options(
+    methods,
+    chosen.get('encoder', 'mlp'),
+    chosen.get('loss', ''),
+    _names(chosen.get('decoders', '')),
+  ):
+    experiment_flags.define(option, FLAGS, optional=True)
+  return FLAGS(list(argv))
+
+
+def main(argv: Sequence[str]) -> int:
+  edge.no_arguments(argv)
+  study = lookup(FLAGS.study, STUDIES, 'study')
+  experiments = lay_out(
+    FLAGS.study,
+    study,
+    FLAGS.datasets or study.datasets,
+    FLAGS.methods or study.methods,
+    given(),
+  )
+  for dataset in dict.fromkeys(e.data.dataset for e in experiments):
+    sources.find(dataset, data_dir=FLAGS.data_dir)
+  directory = pathlib.Path(FLAGS.workdir) / FLAGS.study
+  manifest = sweep.Manifest(
+    FLAGS.study, tuple(config_of(e) for e in experiments)
+  )
+  if FLAGS.dry_run:
+    return say_plan(directory, manifest, experiments)
+  if FLAGS.status:
+    print(sweep.table(sweep.rows(directory, manifest.run_ids)))
+    return 0
+  directory.mkdir(parents=True, exist_ok=True)
+  with exclusive(directory / 'lock'):
+    for sentence in sweep.freeze(directory, manifest):
+      print(sentence)
+    failures = run_missing(directory, manifest, experiments)
+    command = shlex.join(
+      [
+        'python',
+        os.path.basename(sys.argv[0]),
+        *(a for a in sys.argv[1:] if not a.startswith('--max_parallel')),
+      ]
+    )
+    report(study, directory, manifest.run_ids, failures, command)
+  if failures:
+    print(
+      f'{len(failures)} of {len(experiments)} runs failed; the same command '
+      'tries them again.',
+      file=sys.stderr,
+    )
+  return 1 if failures else 0
+
+
+def given() -> dict[str, Any]:
+  """The flags that override the study's own values."""
+  names = {
+    *(
+      option.name
+      for part in (Experiment, DataOptions, Search, TrainOptions)
+      for option in experiment_flags.options_of(part)
+    ),
+    *(name for name in FLAGS if '.' in name),
+  }
+  return {
+    name: FLAGS[name].value
+    for name in sorted(names - _FIXED)
+    if name in FLAGS and FLAGS[name].value is not None
+  }
+
+
+def lay_out(
+  name: str,
+  study: Study,
+  datasets: Sequence[str],
+  methods: Sequence[str],
+  changes: Mapping[str, Any],
+) -> list[Experiment]:
+  """The experiments of a study, with some values changed by flags."""
+  plain = {k: v for k, v in changes.items() if '.' not in k}
+  dotted = {k: v for k, v in changes.items() if '.' in k}
+  out = []
+  for dataset in datasets:
+    for method in methods:
+      lookup(method, METHODS, 'method')
+      made = replace(study.conditions(dataset, method), study=name, **plain)
+      made = experiment_flags.resolved(made)
+      out.append(experiment_flags.with_options(made, dotted))
+  return out
+
+
+def say_plan(
+  directory: pathlib.Path,
+  manifest: sweep.Manifest,
+  experiments: Sequence[Experiment],
+) -> int:
+  """Prints every configuration, its state and its command."""
+  found = sweep.rows(directory, manifest.run_ids)
+  for row, made in zip(found, experiments, strict=True):
+    print(f'[{row.state}] {directory / row.run_id}')
+    print(f'  {shlex.join(["python", *command_of(made)])}')
+  todo = sum(row.state != 'done' for row in found)
+  print(
+    f'{len(found)} configurations, {todo} to run, up to {parallel(todo)} at a '
+    'time. Nothing was written.'
+  )
+  return 0
+
+
+def command_of(made: Experiment) -> list[str]:
+  """Arguments to Python that run one experiment."""
+  return [
+    '-m',
+    'experiments.train',
+    *experiment_flags.flags_of(made),
+    f'--workdir={FLAGS.workdir}',
+    f'--data_dir={FLAGS.data_dir}',
+  ]
+
+
+def run_missing(
+  directory: pathlib.Path,
+  manifest: sweep.Manifest,
+  experiments: Sequence[Experiment],
+) -> dict[str, str]:
+  """Runs what is not done; returns run_id -> message of what failed."""
+  jobs = [
+    sweep.Job(
+      name,
+      (sys.executable, *command_of(made)),
+      dict(os.environ),
+      RunDirectory(directory / name).log_path,
+    )
+    for name, made in zip(manifest.run_ids, experiments, strict=True)
+    if not RunDirectory(directory / name).is_done
+  ]
+  done = len(experiments) - len(jobs)
+  if not jobs:
+    print(f'All {done} runs are done; nothing to train.')
+    return {}
+  print(
+    f'{FLAGS.study}: {len(experiments)} runs, {done} done, {len(jobs)} to go, '
+    f'{parallel(len(jobs))} at a time. Interrupt whenever you like: the same '
+    'command continues.',
+    flush=True,
+  )
+  with edge.SweepDisplay(jobs) as display:
+    outcomes = sweep.run_local(
+      jobs, max_parallel=parallel(len(jobs)), on_event=display.on_event
+    )
+  if any(o.state in ('interrupted', 'skipped') for o in outcomes):
+    raise KeyboardInterrupt
+  return {o.job.run_id: o.message for o in outcomes if o.state == 'failed'}
+
+
+def parallel(jobs: int) -> int:
+  """How many runs at a time."""
+  if FLAGS.max_parallel:
+    return FLAGS.max_parallel
+  platforms = os.environ.get('JAX_PLATFORMS', '')
+  accelerators = [
+    *pathlib.Path('/dev').glob('nvidia[0-9]*'),
+    *pathlib.Path('/dev').glob('accel*'),
+    *pathlib.Path('/dev').glob('kfd'),
+  ]
+  if accelerators and platforms != 'cpu':
+    return 1
+  cores = (
+    len(os.sched_getaffinity(0))
+    if hasattr(os, 'sched_getaffinity')
+    else (os.cpu_count() or 1)
+  )
+  return max(1, min(cores, 8, jobs))
+
+
+def _names(text: str) -> tuple[str, ...]:
+  return tuple(filter(None, text.split(',')))
