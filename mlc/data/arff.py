@@ -23,7 +23,7 @@ _NAME = re.compile(rf'({_QUOTED}|[^\s{{}}%,"\'][^\s{{}}%,]*)\s+(\S.*)')
 _VALUE = re.compile(rf'\s*({_QUOTED}|[^\s{{}}%,"\']+)\s*(,|$)')
 _ESCAPE = re.compile(r'\\(.)')
 _STRINGS = re.compile(_QUOTED)
-_COLUMN = re.compile(r'[{,]\s*(\d+)')
+_COLUMN = re.compile(r'[{,]\s*(\d+)\s')
 
 
 class Attribute(NamedTuple):
