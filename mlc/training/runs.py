@@ -1,0 +1,164 @@
+"""The runs of one program: numbers and rows with a leading run axis."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from mlc.base import Batch, Key
+from mlc.numerics import take_rows
+
+
+class Runs(NamedTuple):
+  """What tells one run from another, stacked.
+
+  Rows are indices into the whole data set. Runs with fewer rows than the
+  longest are filled up with a row of their own at weight 0.
+
+  Attributes:
+    key: all randomness of a run derives from its key.
+    learning_rate: peak of the schedule (adamw).
+    l2: adamw: decoupled weight decay; lbfgs: penalty, 1 / C.
+    train: training rows.
+    train_weight: their weights, 0 for padding.
+    validation: validation rows.
+    validation_weight: their weights, 0 for padding.
+  """
+
+  key: Key
+  learning_rate: Float[Array, '*runs']
+  l2: Float[Array, '*runs']
+  train: Int[Array, '*runs rows']
+  train_weight: Float[Array, '*runs rows']
+  validation: Int[Array, '*runs others']
+  validation_weight: Float[Array, '*runs others']
+
+
+@runtime_checkable
+class Split(Protocol):
+  """The rows of one run, and where they come from."""
+
+  @property
+  def train(self) -> np.ndarray: ...
+  @property
+  def validation(self) -> np.ndarray: ...
+  @property
+  def seed(self) -> int: ...
+  @property
+  def fold(self) -> int: ...
+
+
+def from_splits(
+  splits: Sequence[Split],
+  learning_rates: Sequence[float] = (0.0,),
+  l2s: Sequence[float] = (0.0,),
+) -> tuple[Runs, list[dict[str, Any]]]:
+  """Every split with every learning rate and every penalty.
+
+  Runs of one seed share their key, so that they start from the same
+  parameters and, on the same rows, see the same batches: what differs between
+  them is what is compared.
+
+  Args:
+    splits: one for each seed and fold.
+    learning_rates: peak learning rates.
+    l2s: weight decays or penalties.
+
+  Returns:
+    The runs, and for each a dictionary of its split (position in `splits`),
+    seed, fold, learning_rate and l2.
+
+  Raises:
+    ValueError: when there is nothing to run, a split has no training row, or
+      a seed does not fit 32 bits.
+  """
+  grid = list(itertools.product(range(len(splits)), learning_rates, l2s))
+  if not grid:
+    raise ValueError(
+      f'{len(splits)} splits, {len(learning_rates)} learning rates and '
+      f'{len(l2s)} l2s make no run; give at least one of each.'
+    )
+  for position, split in enumerate(splits):
+    if not len(split.train):
+      raise ValueError(
+        f'split {position} (seed {split.seed}, fold {split.fold}) has no '
+        'training row; lower the test or the validation fraction.'
+      )
+    if not 0 <= split.seed < 2**32:
+      raise ValueError(f'seed {split.seed} is not in [0, 2^32).')
+  described = [
+    {
+      'split': position,
+      'seed': int(splits[position].seed),
+      'fold': int(splits[position].fold),
+      'learning_rate': float(learning_rate),
+      'l2': float(l2),
+    }
+    for position, learning_rate, l2 in grid
+  ]
+  fill = np.asarray([split.train[0] for split in splits])
+  train, train_weight = _padded([split.train for split in splits], fill)
+  validation, validation_weight = _padded(
+    [split.validation for split in splits], fill
+  )
+  of_run = np.asarray([position for position, _, _ in grid])
+  seeds = np.asarray([run['seed'] for run in described], np.uint32)
+  return Runs(
+    key=jax.vmap(jax.random.key)(jnp.asarray(seeds)),
+    learning_rate=jnp.asarray([run['learning_rate'] for run in described]),
+    l2=jnp.asarray([run['l2'] for run in described]),
+    train=jnp.asarray(train[of_run]),
+    train_weight=jnp.asarray(train_weight[of_run]),
+    validation=jnp.asarray(validation[of_run]),
+    validation_weight=jnp.asarray(validation_weight[of_run]),
+  ), described
+
+
+def rows(
+  data: Batch, index: Int[Array, ' batch'], weight: Float[Array, ' batch']
+) -> Batch:
+  """The rows `index` of the data, each with the given weight."""
+  batch = take_rows(data, index)
+  weight = weight.astype(data.y.dtype)
+  if batch.weight is not None:
+    weight = weight * batch.weight
+  return batch._replace(weight=weight)
+
+
+def shuffled(key: Key, weight: Float[Array, ' rows']) -> Int[Array, ' rows']:
+  """A random order of the rows, padding last.
+
+  The order of the real rows is the same however much padding follows: bits
+  are a function of (key, position).
+  """
+  # An argsort of bits: jax.random.permutation sorts several times over.
+  bits = jax.random.bits(key, weight.shape, jnp.uint32) >> 1
+  return jnp.argsort(jnp.where(weight > 0, bits, jnp.uint32(2**31)))
+
+
+def in_batches(
+  index: Int[Array, ' rows'], weight: Float[Array, ' rows'], size: int
+) -> tuple[Int[Array, 'batches size'], Float[Array, 'batches size']]:
+  """Rows cut into batches; the last is filled up with weight 0."""
+  size = min(size, len(index))
+  fill = (0, -len(index) % size)
+  index = jnp.pad(index, fill, mode='edge')
+  weight = jnp.pad(weight, fill)
+  return index.reshape(-1, size), weight.reshape(-1, size)
+
+
+def _padded(
+  rows: Sequence[np.ndarray], fill: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Index arrays of one length, and weights that are 0 on the padding."""
+  length = max(len(index) for index in rows)
+  padded = np.repeat(fill[:, None], length, axis=1).astype(np.int32)
+  weight = np.zeros((len(rows), length), np.float32)
+  for position, index in enumerate(rows):
+    padded[position, : len(index)] = index
+    weight[position, : len(index)] = 1.0
+  return padded, weight

@@ -1,0 +1,279 @@
+"""What `fit` promises: exactness, independence of runs, one compilation."""
+
+import dataclasses
+import logging
+
+import jax
+import jax.monitoring
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlc.base import SparseRows
+from mlc.training.loop import TrainOptions, fit
+
+ADAMW = TrainOptions(epochs=6, batch_size=32, patience=3, warmup_epochs=1.0)
+LBFGS = TrainOptions(optimizer='lbfgs', max_iterations=60, tolerance=1e-6)
+BOTH = pytest.mark.parametrize(
+  'options', [ADAMW, LBFGS], ids=['adamw', 'lbfgs']
+)
+
+
+class Memory:
+  """Checkpoints in memory: the contract, and nothing that can fail."""
+
+  def __init__(self, kill_after: int = 10**9):
+    self.saved = {}
+    self.kill_after = kill_after
+
+  def maybe_save(self, step, state):
+    self.save(step, state)
+
+  def save(self, step, state):
+    self.saved[step] = jax.tree.map(jnp.copy, state)
+    if step == self.kill_after:
+      raise KeyboardInterrupt
+
+  def restore(self, abstract_state):
+    if not self.saved:
+      return None
+    step = max(self.saved)
+    shapes = jax.tree.map(lambda a: (a.shape, a.dtype), self.saved[step])
+    wanted = jax.tree.map(lambda a: (a.shape, a.dtype), abstract_state)
+    assert shapes == wanted
+    return step, self.saved[step]
+
+
+def result(fitted):
+  """What must not depend on anything but the run."""
+  return (
+    fitted.params,
+    fitted.best_epoch,
+    fitted.best_validation_loss,
+    fitted.last_train_loss,
+    fitted.diverged,
+    fitted.steps,
+  )
+
+
+def run(setting, options, runs, **kwargs):
+  model = setting.model(noise=0.3)
+  return fit(model.init, model.loss, setting.data(), runs, options, **kwargs)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def cache(tmp_path_factory):
+  """Most tests fit the same program: it is compiled once for all of them."""
+  names = (
+    'jax_compilation_cache_dir',
+    'jax_persistent_cache_min_compile_time_secs',
+  )
+  before = [getattr(jax.config, name) for name in names]
+  for name, value in zip(names, (str(tmp_path_factory.mktemp('jit')), 0.0)):
+    jax.config.update(name, value)
+  yield
+  for name, value in zip(names, before, strict=True):
+    jax.config.update(name, value)
+
+
+@pytest.mark.parametrize(
+  ('options', 'epoch'),
+  [(ADAMW, 2), (dataclasses.replace(LBFGS, tolerance=0.0), 1)],
+  ids=['adamw', 'lbfgs'],
+)
+def test_resume_is_bit_for_bit(setting, same_bits, options, epoch):
+  runs = setting.runs(3)
+  whole, resumed = [], []
+  expected = run(setting, options, runs, on_epoch=whole.append)
+  memory = Memory(kill_after=epoch)
+  with pytest.raises(KeyboardInterrupt):
+    run(setting, options, runs, checkpoints=memory, on_epoch=resumed.append)
+  assert len(resumed) == epoch
+  memory.kill_after = -1
+  actual = run(
+    setting, options, runs, checkpoints=memory, on_epoch=resumed.append
+  )
+  assert expected.epochs_run > epoch
+  assert same_bits(result(expected), result(actual))
+  assert [r['epoch'] for r in resumed] == [r['epoch'] for r in whole]
+  for a, b in zip(whole, resumed, strict=True):
+    for name in ('train_loss', 'validation_loss', 'stopped', 'active'):
+      np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_a_finished_fit_is_only_read(setting, same_bits):
+  memory, records = Memory(), []
+  expected = run(setting, ADAMW, setting.runs(2), checkpoints=memory)
+  assert max(memory.saved) == expected.epochs_run
+  again = run(
+    setting,
+    ADAMW,
+    setting.runs(2),
+    checkpoints=memory,
+    on_epoch=records.append,
+  )
+  assert not records
+  assert same_bits(result(expected), result(again))
+
+
+@BOTH
+def test_map_gives_a_run_the_bits_it_has_alone(
+  setting, same_bits, pick, options
+):
+  options = dataclasses.replace(options, strategy='map')
+  runs = setting.runs(5)
+  together = run(setting, options, runs)
+  assert len(set(np.asarray(together.last_train_loss).tolist())) == 5
+  for index in ([3], [1, 3]):
+    alone = run(setting, options, pick(runs, index))
+    assert same_bits(pick(result(together), index), result(alone))
+
+
+@BOTH
+def test_vmap_equals_map(setting, options):
+  runs = setting.runs(4)
+  one = run(setting, dataclasses.replace(options, strategy='map'), runs)
+  other = run(setting, dataclasses.replace(options, strategy='vmap'), runs)
+  np.testing.assert_array_equal(one.best_epoch, other.best_epoch)
+  for a, b in zip(
+    jax.tree.leaves(one.params), jax.tree.leaves(other.params), strict=True
+  ):
+    np.testing.assert_allclose(a, b, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize('strategy', ['map', 'vmap'])
+def test_divergence_stays_with_its_run(setting, same_bits, pick, strategy):
+  options = dataclasses.replace(ADAMW, strategy=strategy)
+  runs = setting.runs(4)
+  bad = runs.learning_rate.at[1].set(1e10).at[2].set(jnp.nan)
+  records = []
+  fitted = run(
+    setting, options, runs._replace(learning_rate=bad), on_epoch=records.append
+  )
+  np.testing.assert_array_equal(fitted.diverged, [False, True, True, False])
+  assert records[0]['diverged'][2] and not records[0]['stopped'][2]
+  assert not records[1]['active'][2]
+  assert all(
+    bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(fitted.params)
+  )
+  without = run(setting, options, pick(runs, [0, 3]))
+  if strategy == 'map':
+    assert same_bits(pick(result(fitted), [0, 3]), result(without))
+  for a, b in zip(
+    jax.tree.leaves(pick(fitted.params, [0, 3])),
+    jax.tree.leaves(without.params),
+    strict=True,
+  ):
+    np.testing.assert_allclose(a, b, rtol=0, atol=2e-5)
+
+
+@BOTH
+def test_rows_that_are_not_a_number_diverge_alone(
+  setting, same_bits, pick, options, caplog
+):
+  options = dataclasses.replace(options, strategy='map')
+  runs = setting.runs(3)
+  # A row that only run 1 trains on or validates on.
+  others = np.concatenate([runs.train[0], runs.train[2]])
+  others = np.concatenate([others, runs.validation[0], runs.validation[2]])
+  row = np.setdiff1d(runs.train[1], others)[0]
+  model, data = setting.model(), setting.data()
+  broken = data._replace(x=data.x.at[row].set(jnp.nan))
+  with caplog.at_level(logging.WARNING):
+    fitted = fit(model.init, model.loss, broken, runs, options)
+  np.testing.assert_array_equal(fitted.diverged, [False, True, False])
+  assert '1 of 3 runs diverged (1)' in caplog.text
+  clean = fit(model.init, model.loss, data, runs, options)
+  assert same_bits(pick(result(fitted), [0, 2]), pick(result(clean), [0, 2]))
+
+
+@pytest.mark.parametrize('strategy', ['map', 'vmap'])
+def test_compiles_once(setting, strategy):
+  options = dataclasses.replace(ADAMW, strategy=strategy, patience=0)
+  model, traced, compiled = setting.model(), [], []
+
+  def loss(params, batch, *, key=None):
+    traced.append(1)
+    return model.loss(params, batch, key=key)
+
+  def listen(event, duration, **kwargs):
+    if 'backend_compile' in event:
+      compiled.append(event)
+
+  counts = []
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  try:
+    fit(
+      model.init,
+      loss,
+      setting.data(),
+      setting.runs(3),
+      options,
+      on_epoch=lambda record: counts.append((len(traced), len(compiled))),
+    )
+  finally:
+    jax.monitoring.clear_event_listeners()
+  # Once for the gradient and once for the validation; the scan of one batch
+  # and the scan of the other are traced twice at most.
+  assert 0 < counts[0][0] <= 4
+  assert set(counts[1:]) == {counts[0]}
+
+
+def test_sparse_rows_train_like_dense_ones(setting):
+  data, runs = setting.data(), setting.runs(2)
+  columns = jnp.arange(data.x.shape[1], dtype=jnp.int32)[None, :]
+  sparse = data._replace(
+    x=SparseRows(
+      jnp.broadcast_to(columns, data.x.shape), data.x, data.x.shape[1]
+    )
+  )
+
+  def init(key, rows):
+    shape = (data.x.shape[1], rows.y.shape[1])
+    return {'kernel': 0.1 * jax.random.normal(key, shape)}
+
+  def loss(params, batch, *, key=None):
+    x = batch.x
+    if isinstance(x, SparseRows):
+      f = jnp.einsum('bt,bto->bo', x.values, params['kernel'][x.indices])
+    else:
+      f = x @ params['kernel']
+    return jnp.sum(jax.nn.softplus(f) - batch.y * f, axis=-1)
+
+  a = fit(init, loss, data, runs, ADAMW)
+  b = fit(init, loss, sparse, runs, ADAMW)
+  np.testing.assert_allclose(
+    a.params['kernel'], b.params['kernel'], rtol=0, atol=2e-5
+  )
+
+
+def test_frozen_leaves_stay(setting):
+  runs, data = setting.runs(2), setting.data()
+  fitted = run(setting, ADAMW, runs)
+  for i in range(2):
+    real = runs.train[i][runs.train_weight[i] > 0]
+    np.testing.assert_allclose(
+      fitted.params['encoder']['frozen']['mean'][i],
+      data.x[real].mean(axis=0),
+      atol=1e-6,
+    )
+
+
+def test_rows_that_the_data_lack_are_refused(setting):
+  runs = setting.runs(2)
+  wrong = runs._replace(validation=runs.validation + 100)
+  with pytest.raises(ValueError, match='but the data have rows 0 to 199'):
+    run(setting, ADAMW, wrong)
+
+
+def test_estimate_counts_the_epochs_left(setting):
+  records = []
+  options = dataclasses.replace(ADAMW, patience=0)
+  run(setting, options, setting.runs(2), on_epoch=records.append)
+  assert [r['epoch'] for r in records] == [1, 2, 3, 4, 5, 6]
+  assert all(r['epochs'] == 6 for r in records)
+  seconds = np.cumsum([r['seconds'] for r in records])
+  expected = [seconds[e] / (e + 1) * (5 - e) for e in range(6)]
+  np.testing.assert_allclose(
+    [r['remaining_seconds'] for r in records], expected
+  )
