@@ -11,15 +11,13 @@ Restoring checks the newest first, says what it passes over and why, and
 refuses when none is left: training never starts from zero over a checkpoint.
 """
 
-import contextlib
 import json
 import logging
 import os
 import pathlib
-import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -30,6 +28,7 @@ from mlc.run_directory import files as storage
 from mlc.training import checkpoint_manifest as manifests
 from mlc.training import stored_state
 from mlc.training.checkpoint_manifest import DamagedError
+from mlc.training.quiet import OrbaxError, quietly
 from mlc.training.stored_state import Leaf
 
 _log = logging.getLogger(__name__)
@@ -60,7 +59,7 @@ class Checkpoints:
     config: Mapping[str, Any],
     *,
     keep: int = 2,
-    interval_secs: float = 60.0,
+    interval_secs: float | int = 60.0,
     log: str | os.PathLike[str] | None = None,
   ):
     """Touches nothing.
@@ -111,7 +110,9 @@ class Checkpoints:
       CheckpointError: what was written does not read back as it was, or
         `restore` was not called although there are checkpoints.
     """
-    if self._rejected is None and self._names():
+    with storage.naming_path(self.directory):
+      there = self._names()
+    if self._rejected is None and there:
       raise CheckpointError(
         f'{self.directory} holds checkpoints that this run did not look at: '
         'call restore before the first save, or they would be overwritten.'
@@ -210,7 +211,7 @@ class Checkpoints:
   def _prune(self, kept: pathlib.Path) -> None:
     # A checkpoint that was passed over would, being newer, push out good ones.
     for path in self._rejected or []:
-      if path.exists():
+      if path != kept and path.exists():
         self._set_aside(path)
     self._rejected = []
     step = manifests.step_of(kept.name) or 0
@@ -318,17 +319,19 @@ def _load(
 def _orbax_save(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
   # Orbax refuses arrays without elements; their shape says all.
   stored = {name: a for name, a in arrays.items() if a.size}
-  try:
-    with _quiet():
-      from orbax.checkpoint import v1
 
-      v1.save(path, stored)
-  except Exception as error:
-    code = re.search(r"os_error_code='(\d+)'", str(error))
-    if code is None and not isinstance(error, OSError):
-      raise CheckpointError(f'Orbax cannot write {path}: {error}') from error
-    number = int(code.group(1)) if code else getattr(error, 'errno', 0)
-    raise storage.storage_error(path, os.strerror(number or 0)) from None
+  def save() -> None:
+    from orbax.checkpoint import v1
+
+    v1.save(path, stored)
+
+  try:
+    quietly(save)
+  except OrbaxError as error:
+    if error.errno:
+      reason = os.strerror(error.errno)
+      raise storage.storage_error(path, reason) from error
+    raise CheckpointError(f'Orbax cannot write {path}: {error}') from error
 
 
 def _orbax_load(
@@ -337,38 +340,16 @@ def _orbax_load(
   """The leaves on the host, from files that are known to be intact."""
   arrays = stored_state.empty(leaves)
   stored = {name: a for name, a in arrays.items() if a.size}
-  try:
-    with _quiet():
-      from orbax.checkpoint import v1
 
-      return arrays | v1.load(path, stored)
-  except Exception as error:
+  def load() -> dict[str, np.ndarray]:
+    from orbax.checkpoint import v1
+
+    return v1.load(path, stored)
+
+  try:
+    return arrays | quietly(load)
+  except OrbaxError as error:
     raise CheckpointError(
       f'Orbax cannot read {path}, whose files are as they were written: '
       f'{error}. Nothing was changed; use the version that wrote it (env.json).'
     ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-  """Passes what Orbax logs to our debug log.
-
-  One failed write makes it print hundreds of lines from its threads; the
-  error reaches us as an exception anyway. Importing it also gives the root
-  logger a handler, which is the application's to choose.
-  """
-  absl_log = logging.getLogger('absl')
-  root_handlers = list(logging.root.handlers)
-  absl_log.addFilter(_divert)
-  try:
-    yield
-  finally:
-    absl_log.removeFilter(_divert)
-    logging.root.handlers[:] = root_handlers
-
-
-def _divert(record: logging.LogRecord) -> bool:
-  if f'{os.sep}orbax{os.sep}' not in record.pathname:
-    return True
-  _log.debug('orbax: %s', record.getMessage())
-  return False
