@@ -6,7 +6,7 @@ joints are the truth that others are held to.
 References:
   Plackett, A class of bivariate distributions, JASA 60, 1965.
   Csiszar, I-divergence geometry of probability distributions and minimization
-  problems, Annals of Probability 3, 1975, section 3 (given marginals).
+  problems, Annals of Probability 3, 1975 (given marginals).
 """
 
 import functools
