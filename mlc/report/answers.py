@@ -20,7 +20,11 @@ Verdict = Literal['better', 'worse', 'unclear', 'undecided']
 
 
 class Piece(NamedTuple):
-  """A part of a sentence: `text`, `name` (of a method), or a verdict."""
+  """A part of a sentence.
+
+  `kind` is `text`, `name` (of a method or data set), or, for a number,
+  `better`, `worse` or `number`.
+  """
 
   kind: str
   text: str
@@ -32,19 +36,20 @@ class Answer(NamedTuple):
   Attributes:
     dataset: its name.
     verdicts: metric name -> verdict.
-    pieces: the sentence.
+    clauses: the parts of the sentence, one a metric.
     chosen: how the methods and decoders in it were chosen, as a sentence;
       empty without a comparison.
   """
 
   dataset: str
   verdicts: dict[str, Verdict]
-  pieces: tuple[Piece, ...]
+  clauses: tuple[tuple[Piece, ...], ...]
   chosen: str = ''
 
   @property
   def text(self) -> str:
-    return ''.join(piece.text for piece in self.pieces)
+    said = (''.join(piece.text for piece in c) for c in self.clauses)
+    return '; '.join(said) + '.'
 
 
 def headline_metrics(
@@ -97,7 +102,7 @@ _OVERALL = (
   ('better', 'better'),
   ('unclear', 'no clear difference'),
   ('worse', 'worse'),
-  ('undecided', 'undecided for want of an interval'),
+  ('undecided', 'without interval'),
 )
 
 
@@ -157,21 +162,25 @@ def _answer(
     if best is not None:
       chosen.append(best)
   if not chosen:
-    return Answer(dataset, {}, _no_answer(mine, dataset, baseline, metrics))
+    alone = _no_answer(mine, dataset, baseline, metrics)
+    return Answer(dataset, {}, (alone,))
   base = next(r for r in mine if r.method == baseline and r.status == 'ok')
   title = baseline_title(base, baseline)
   order: tuple[Verdict, ...] = ('better', 'worse', 'unclear', 'undecided')
   verdicts = {g.metric.name: _verdict(g.interval) for g in chosen}
-  pieces = [Piece('text', 'On '), Piece('name', dataset), Piece('text', ', ')]
-  first = True
-  for verdict in order:
-    for found in chosen:
-      if verdicts[found.metric.name] == verdict:
-        pieces += [] if first else [Piece('text', '; ')]
-        pieces += _clause(found, verdict, title if first else '')
-        first = False
-  pieces.append(Piece('text', '.'))
-  return Answer(dataset, verdicts, tuple(pieces), _how(mine, chosen))
+  ordered = sorted(chosen, key=lambda g: order.index(verdicts[g.metric.name]))
+  clauses = [
+    _clause(found, verdicts[found.metric.name], '' if i else title)
+    for i, found in enumerate(ordered)
+  ]
+  clauses[0] = [*_on(dataset), *clauses[0]]
+  return Answer(
+    dataset, verdicts, tuple(map(tuple, clauses)), _how(mine, chosen)
+  )
+
+
+def _on(dataset: str) -> list[Piece]:
+  return [Piece('text', 'On '), Piece('name', dataset), Piece('text', ', ')]
 
 
 def _contender(
@@ -216,32 +225,34 @@ def _clause(found: Gain, verdict: Verdict, title: str) -> list[Piece]:
   """One metric; `title` names the baseline and is given once a sentence."""
   number = amount(found.interval, found.metric.unit)
   metric = found.metric.title
+  name = Piece('name', found.label)
   if verdict in ('better', 'worse'):
-    subject = [Piece('name', found.label)]
-    words = {'better': ' beats {} in {} by ', 'worse': ' trails {} in {} by '}
-    verb = words[verdict].format(title, metric)
+    link = {
+      'better': f' beats {title} in {metric} by ',
+      'worse': f' is worse than {title} in {metric}, ',
+    }[verdict]
+    start = [name, Piece('text', link)]
     if not title:
-      subject = [Piece('text', f'{metric}: '), *subject]
-      verb = f' is {verdict}, '
-    return [
-      *subject,
-      Piece('text', verb),
-      Piece(verdict, number),
-      Piece('text', _decoders(found)),
-    ]
-  against = f' from {title}' if title else ''
-  word = 'no clear difference' if verdict == 'unclear' else 'nothing decided'
-  start = f'{word}{against} in {metric}' if title else f'{metric}: {word}'
-  why = ''
+      start = [Piece('text', f'{metric}: '), name]
+      start += [Piece('text', f' is {verdict}, ')]
+    return [*start, Piece(verdict, number), Piece('text', _decoders(found))]
   if verdict == 'undecided':
-    why = f', no interval: {found.interval.reason}'
+    start = [Piece('text', f'{metric}: ')]
+    if title:
+      start = [Piece('text', f'against {title} in {metric}: ')]
+    why = f', without interval ({found.interval.reason})'
+    end = Piece('text', _decoders(found) + why)
+    return [*start, name, Piece('text', ' '), Piece('number', number), end]
+  word = f'{metric}: no clear difference'
+  if title:
+    word = f'no clear difference from {title} in {metric}'
   return [
-    Piece('unclear', start),
+    Piece('text', word),
     Piece('text', _once(found) + ' ('),
-    Piece('name', found.label),
+    name,
     Piece('text', ' '),
-    Piece('unclear', number),
-    Piece('text', f'{why})'),
+    Piece('number', number),
+    Piece('text', ')'),
   ]
 
 
@@ -271,11 +282,10 @@ def _how(mine: Sequence[Record], chosen: Sequence[Gain]) -> str:
       'Without validation rows for all, method or decoder were picked on the '
       'test part: the gain is optimistic.'
     )
-  if 'design' in how:
-    return (
-      'Each metric with the decoder that is made for it; nothing is picked.'
-    )
   several = len({r.method for r in mine}) > 2
+  validated = any(split == 'validation' for r in mine for split, *_ in r.cells)
+  if not validated:
+    return 'Each metric with the decoder made for it; nothing is picked.'
   what = 'Method and decoders' if several else 'Decoders'
   return f'{what} are chosen on validation rows; the test part chooses nothing.'
 
@@ -298,12 +308,7 @@ def _no_answer(
     why = f'no comparison: only {title} was run'
   else:
     why = f'no comparison: no other method has a number beside {title}'
-  start = [
-    Piece('text', 'On '),
-    Piece('name', dataset),
-    Piece('text', ', '),
-    Piece('undecided', why),
-  ]
+  start = [*_on(dataset), Piece('text', why)]
   for metric in headline_metrics(mine, dataset, metrics, 1):
     table = comparison.result_table(mine, dataset, (metric.name,))
     best = [line for line in table.lines if line.cells and line.cells[0].best]
@@ -319,7 +324,7 @@ def _no_answer(
         Piece('name', best[0].label),
         Piece('text', f'{decoder} with {value.mean:.1f}{around}'),
       ]
-  return (*start, Piece('text', '.'))
+  return tuple(start)
 
 
 def _listed(names: Sequence[str], count: int) -> str:

@@ -184,7 +184,7 @@ def choose_decoder(record: Record, metric: Measure) -> tuple[str, str] | None:
   if not having:
     return None
   if shared(record, metric, 'test'):
-    return having[0], 'validation'
+    return having[0], 'design'
   judged = [d for d in having if record.values(d, metric.name, 'validation')]
   if judged:
     return max(
@@ -221,7 +221,7 @@ def gain(
     naive = difference((record, mine[0]), (base, default), metric, 'test')
   no_decoder = shared(record, metric, 'test') and shared(base, metric, 'test')
   used = ('', '') if no_decoder else (mine[0], its[0])
-  order = ('test', 'design', 'validation')
+  order = ('test', 'validation', 'design')
   chosen_on = min(mine[1], its[1], key=order.index)
   name = labels(records)[record.run_id]
   return Gain(name, metric, *used, fair, naive, chosen_on)

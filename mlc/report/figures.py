@@ -9,7 +9,6 @@ text stays text.
 import io
 import math
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,30 +17,30 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mlc.report.answers import signed
 from mlc.report.comparison import Gain
-from mlc.report.records import Candidate, Curve, Record
+from mlc.report.records import Candidate, Curve, Record, labels
+from mlc.report.svg import COLOURS, for_page
 from mlc.report.vocabulary import Measure
 
-# Name of the CSS variable -> colour on paper. Blue and orange stay apart for
-# every common kind of colour blindness.
-COLOURS: Mapping[str, str] = {
-  'ink': '#1f2431',
-  'muted': '#667086',
-  'line': '#d5d9e1',
-  'good': '#0b6bb9',
-  'bad': '#b8500c',
-}
 _SETTINGS: Any = {
   'text.parse_math': False,
   'font.family': 'sans-serif',
-  'font.size': 8.5,
+  'font.size': 9.0,
   'svg.fonttype': 'none',
   'svg.hashsalt': 'mlc',
   'pdf.fonttype': 42,
 }
-_INCH = 96.0  # CSS pixels
 _RUNS_SHOWN = 10
 _POINTS_SHOWN = 120
+
+
+CURVE_CAPTION = (
+  'A line a seed: validation loss solid, training loss dashed; the dot is the '
+  'epoch that was kept. Orange and &times;: diverged. Runs that were kept or '
+  f'diverged are drawn, at most {_RUNS_SHOWN} a method; the first epochs may '
+  'lie above the picture. '
+)
 
 
 class GainPlot(NamedTuple):
@@ -59,7 +58,7 @@ class GainPlot(NamedTuple):
   @property
   def size(self) -> tuple[float, float]:
     """Width and height in inches."""
-    return 3.75, 0.145 * sum(self._lines) + 0.42
+    return 3.75, 0.15 * sum(self._lines) + 0.44
 
   @property
   def title(self) -> str:
@@ -82,9 +81,9 @@ class GainPlot(NamedTuple):
     """Draws with the lower left corner at (x, y) inches."""
     width, height = self.size
     widest = max(len(part) for n in self._names for part in n.split('\n'))
-    left = 0.10 + 0.069 * widest
+    left = 0.10 + 0.072 * widest
     axes = _axes(
-      figure, (x + left, y + 0.36, width - left - 0.46, height - 0.4)
+      figure, (x + left, y + 0.38, width - left - 0.5, height - 0.42)
     )
     ends = np.cumsum(self._lines)
     places = ends - np.array(self._lines) / 2.0
@@ -104,11 +103,12 @@ class CurvePlot(NamedTuple):
 
   label: str
   curves: tuple[tuple[Candidate, Curve], ...]
+  limits: tuple[float, float]
 
   @property
   def size(self) -> tuple[float, float]:
     """Width and height in inches."""
-    return 2.7, 1.75
+    return 2.35, 1.65
 
   @property
   def title(self) -> str:
@@ -130,7 +130,7 @@ class CurvePlot(NamedTuple):
     axes = _axes(figure, (x + 0.38, y + 0.36, width - 0.44, height - 0.42))
     for candidate, curve in self.curves:
       _draw_curve(axes, candidate, curve)
-    axes.set_ylim(*_loss_limits([curve for _, curve in self.curves]))
+    axes.set_ylim(*self.limits)
     axes.grid(axis='y', color=COLOURS['line'], linewidth=0.6, zorder=0)
     _x_label(axes, 'epoch')
 
@@ -150,21 +150,28 @@ def gain_plots(
   return tuple(plots)
 
 
-def curve_plot(record: Record, label: str) -> CurvePlot | None:
-  """The kept runs, and those that diverged; None without curves."""
-  drawn = [
-    (candidate, record.curves[i])
-    for i, candidate in enumerate(record.candidates)
-    if i in record.curves and (candidate.selected or candidate.diverged)
-  ]
-  drawn.sort(key=lambda pair: not pair[0].selected)
-  return CurvePlot(label, tuple(drawn[:_RUNS_SHOWN])) if drawn else None
+def curve_plots(records: Sequence[Record]) -> tuple[CurvePlot, ...]:
+  """The kept and the diverged runs of each method of a data set.
+
+  Where all have the same loss they have the same scale.
+  """
+  names = labels(records)
+  drawn = {record.run_id: _drawn(record) for record in records}
+  alike = len({r.loss for r in records if drawn[r.run_id]}) == 1
+  every = [curve for pairs in drawn.values() for _, curve in pairs]
+  plots = []
+  for record in records:
+    pairs = drawn[record.run_id]
+    if pairs:
+      limits = _loss_limits(every if alike else [curve for _, curve in pairs])
+      plots.append(CurvePlot(names[record.run_id], pairs, limits))
+  return tuple(plots)
 
 
 def panel(plot: Plot) -> str:
   """One plot as SVG for a page, see `for_page`."""
   with style.context(['default', _SETTINGS]):
-    figure = Figure(figsize=plot.size)
+    figure = Figure(figsize=plot.size, facecolor='none')
     plot.draw(figure, 0.0, 0.0)
     return for_page(_svg(figure), plot.text)
 
@@ -191,56 +198,15 @@ def sheet(
         name = f'{name}: {plot.title}' if name else plot.title
         figure.text((x + 0.1) / width, (top - 0.1) / total, name, va='top')
       top -= height
+    return saved(figure)
+
+
+def saved(figure: Figure) -> dict[str, bytes]:
+  """A figure as {'svg': ..., 'pdf': ...}, the same bytes every time."""
+  with style.context(['default', _SETTINGS]):
     pdf = io.BytesIO()
     figure.savefig(pdf, format='pdf', metadata={'CreationDate': None})
     return {'svg': _svg(figure).encode(), 'pdf': pdf.getvalue()}
-
-
-def for_page(svg: str, text: str = '') -> str:
-  """An SVG made fit to stand in a page.
-
-  The prolog and metadata go, identifiers get a prefix of their own, so that
-  two figures do not share them, the fixed size becomes a greatest width, and
-  the colours of `COLOURS` become CSS variables.
-
-  Args:
-    svg: of matplotlib or another source that is trusted.
-    text: what it shows, for those who cannot see it.
-
-  Raises:
-    ValueError: it is no SVG, or holds a script.
-  """
-  body = re.search(r'<svg\b.*</svg>', svg, re.DOTALL)
-  if not body or re.search(r'<script|\son\w+\s*=|javascript:', svg, re.I):
-    raise ValueError(
-      'a figure of a report must be an <svg> element without scripts, given: '
-      f'{svg[:60]!r}. Save it with matplotlib as SVG.'
-    )
-  out = re.sub(r'<metadata>.*?</metadata>', '', body.group(), flags=re.DOTALL)
-  prefix = f'f{zlib.crc32(out.encode()):08x}-'
-  out = re.sub(r'\bid="', f'id="{prefix}', out)
-  out = re.sub(r'url\(#', f'url(#{prefix}', out)
-  out = re.sub(r'href="#', f'href="#{prefix}', out)
-  out = re.sub(r"'DejaVu Sans'[^;\"]*sans-serif", 'system-ui, sans-serif', out)
-  for name, colour in COLOURS.items():
-    out = out.replace(colour, f'var(--{name}, {colour})')
-  return re.sub(
-    r'<svg\b[^>]*>', lambda m: _opening(m.group(), text), out, count=1
-  )
-
-
-def _opening(tag: str, text: str) -> str:
-  """The <svg ...> tag with a greatest width in place of a size."""
-  box = re.search(r'viewBox="([^"]*)"', tag)
-  if not box:
-    return tag
-  width = float(box.group(1).split()[2]) * _INCH / 72.0
-  label = text.replace('&', '&amp;').replace('"', '&quot;').replace('<', '&lt;')
-  return (
-    f'<svg xmlns="http://www.w3.org/2000/svg" '
-    f'xmlns:xlink="http://www.w3.org/1999/xlink" {box.group()} role="img" '
-    f'aria-label="{label}" style="width:100%;max-width:{width:.0f}px">'
-  )
 
 
 def _svg(figure: Figure) -> str:
@@ -263,13 +229,13 @@ def _axes(figure: Figure, box: tuple[float, float, float, float]) -> Axes:
   for side in ('top', 'left', 'right'):
     axes.spines[side].set_visible(False)
   axes.spines['bottom'].set_color(COLOURS['line'])
-  axes.tick_params(length=0, colors=COLOURS['muted'], labelsize=8)
+  axes.tick_params(length=0, colors=COLOURS['muted'], labelsize=8.5)
   axes.set_axisbelow(True)
   return axes
 
 
 def _x_label(axes: Axes, text: str) -> None:
-  axes.set_xlabel(text, color=COLOURS['muted'], fontsize=7.5, labelpad=2)
+  axes.set_xlabel(text, color=COLOURS['muted'], fontsize=8.0, labelpad=2)
 
 
 def _draw_gain(axes: Axes, place: float, gain: Gain) -> None:
@@ -298,7 +264,7 @@ def _draw_gain(axes: Axes, place: float, gain: Gain) -> None:
   marker = 'o' if width is not None else 'x'
   axes.plot([mean], [place], marker, color=colour, markersize=5.5, zorder=4)
   axes.annotate(
-    f'{mean:+.1f}'.replace('-', '\N{MINUS SIGN}'),
+    signed(mean),
     (1.0, place),
     xycoords=('axes fraction', 'data'),
     xytext=(5, 0),
@@ -320,6 +286,17 @@ def _gain_limits(gains: Sequence[Gain]) -> tuple[float, float]:
   low, high = min(*ends, -least), max(*ends, least)
   margin = 0.06 * (high - low)
   return low - margin, high + margin
+
+
+def _drawn(record: Record) -> tuple[tuple[Candidate, Curve], ...]:
+  """The runs of a record that are shown, kept ones first."""
+  pairs = [
+    (candidate, record.curves[i])
+    for i, candidate in enumerate(record.candidates)
+    if i in record.curves and (candidate.selected or candidate.diverged)
+  ]
+  pairs.sort(key=lambda pair: not pair[0].selected)
+  return tuple(pairs[:_RUNS_SHOWN])
 
 
 def _draw_curve(axes: Axes, candidate: Candidate, curve: Curve) -> None:

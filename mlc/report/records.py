@@ -37,6 +37,8 @@ RESULTS_COLUMNS = (
   'metric',
   'value',
 )
+# Settings that say which run it is, not under which conditions.
+_WHO = ('study', 'dataset', 'method', 'content_hash')
 
 
 class Row(NamedTuple):
@@ -214,7 +216,11 @@ def results_csv(records: Sequence[Record]) -> str:
 def _facts(record: Record) -> dict[str, str]:
   """What may tell two runs of a method apart."""
   facts = {'encoder': record.encoder, 'head': record.head, 'loss': record.loss}
-  facts.update((key, str(value)) for key, value in record.settings.items())
+  facts.update(
+    (key, str(value))
+    for key, value in record.settings.items()
+    if key not in (*_WHO, *facts)
+  )
   return {key: value for key, value in facts.items() if value}
 
 
@@ -254,7 +260,7 @@ def _read_results(directory: RunDirectory) -> Record:
     encoder=str(given.get('encoder', '')),
     head=str(given.get('head', '')),
     loss=str(given.get('loss', '')),
-    settings=dict(given.get('settings') or {}),
+    settings=_settings(directory, given),
     rows=tuple(_row(row) for row in given['rows']),
     candidates=tuple(_candidate(run) for run in given.get('runs') or ()),
     profile=dict(given.get('profile') or {}),
@@ -267,6 +273,23 @@ def _read_results(directory: RunDirectory) -> Record:
     },
     curves=_read_curves(directory.read_metrics()),
   )
+
+
+def _settings(
+  directory: RunDirectory, given: Mapping[str, Any]
+) -> dict[str, Any]:
+  """The settings, with `split` as it came out when it was left open.
+
+  Test rows that are the same for every seed are those of a given split.
+  """
+  settings = dict(given.get('settings') or {})
+  if settings.get('split') == 'auto' and directory.predictions_path.exists():
+    with np.load(directory.predictions_path, allow_pickle=False) as arrays:
+      row = arrays['row'] if 'row' in arrays else np.zeros((0, 0))
+    if len(row) > 0:
+      fixed = bool((row == row[:1]).all())
+      settings['split'] = 'given' if fixed else 'holdout'
+  return settings
 
 
 def _row(given: Mapping[str, Any]) -> Row:

@@ -123,7 +123,8 @@ def marks(cell: Cell) -> str:
 def trouble(record: Record) -> str:
   """What is wrong with a run, in a few words; empty when nothing is."""
   if record.status != 'ok':
-    return f'{record.status}: {record.error}'
+    error = record.error.strip().rstrip('.')
+    return f'{record.status}: {error}. {record.hint}'.strip()
   if not record.diverged:
     return ''
   units = record.units
@@ -255,7 +256,7 @@ def _notes(table: Table, shown: int) -> list[str]:
   """What stands below a table."""
   notes = []
   for line in table.lines:
-    text = f'{trouble(line.record)} {line.record.hint}'.strip()
+    text = trouble(line.record)
     if text:
       notes.append(f'{line.label}: {text}')
   reasons = {

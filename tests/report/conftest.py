@@ -73,12 +73,22 @@ PROFILE = {
   'n': 2417,
   'd': 103,
   'L': 14,
+  'sparse': False,
+  'feature_density': 0.9998,
   'cardinality': 4.237,
   'density': 0.3026,
   'distinct_label_sets': 198,
   'most_frequent_share': 0.0981,
+  'unlabelled': 0,
+  'unknown': 0.0,
+  'constant_labels': [],
   'mean_imbalance_ratio': 7.197,
+  'max_imbalance_ratio': 53.41,
+  'scumble': 0.1044,
   'dependence_strength': 0.0873,
+  'mean_absolute_phi': 0.1921,
+  'total_correlation': 1.8801,
+  'conditional_total_correlation': None,
 }
 
 

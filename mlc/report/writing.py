@@ -1,0 +1,137 @@
+"""Everything that a study leaves for people, written beside its runs."""
+
+import os
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mlc.report import comparison, figures, html, records, tables
+from mlc.report.records import Record
+from mlc.report.vocabulary import DEFAULT_METRICS
+from mlc.run_directory import write_atomic
+
+
+class Paths(NamedTuple):
+  """The files of a report; `figures` are SVG and PDF."""
+
+  results: pathlib.Path
+  summary: pathlib.Path
+  page: pathlib.Path
+  figures: tuple[pathlib.Path, ...]
+
+
+def write_report(
+  study_dir: str | os.PathLike,
+  study_records: Sequence[Record],
+  *,
+  baseline: str = 'binary_relevance',
+  metrics: Sequence[str] = DEFAULT_METRICS,
+  figures_of_study: Sequence[tuple[str, Any, str]] = (),
+  command: str = '',
+  question: str = '',
+) -> Paths:
+  """Writes results.csv, summary.csv, figures and report.html.
+
+  Each file is replaced as a whole, so that a reader never finds half of one.
+
+  Args:
+    study_dir: `<workdir>/<study>`.
+    study_records: as `records.read` gives them.
+    baseline: the method that gains are measured against.
+    metrics: columns of the tables; the first ones known to the headline are
+      answered.
+    figures_of_study: (title, figure, caption): an SVG text, or a matplotlib
+      Figure, which is saved as PDF too.
+    command: what a reader types to get this page again.
+    question: headline of the page.
+
+  Returns:
+    Paths of what was written.
+
+  Raises:
+    ValueError: there are no records.
+  """
+  if not study_records:
+    raise ValueError(
+      f'no runs to report in {os.fspath(study_dir)}: the list of records is '
+      'empty. Name at least one run of the manifest.'
+    )
+  directory = pathlib.Path(study_dir)
+  drawn = _figures(study_records, baseline, metrics)
+  extra = []
+  for title, figure, caption in figures_of_study:
+    svg = figure
+    if not isinstance(figure, str):
+      saved = figures.saved(figure)
+      drawn[_slug(title)] = (title, saved)
+      svg = saved['svg'].decode()
+    extra.append((title, svg, caption))
+  texts = {
+    'results.csv': records.results_csv(study_records),
+    'summary.csv': tables.summary_csv(study_records),
+    'report.html': html.page(
+      study_records,
+      question=question,
+      baseline=baseline,
+      metrics=metrics,
+      figure_svgs=extra,
+      command=command,
+      files=_described(drawn),
+    ),
+  }
+  (directory / 'figures').mkdir(parents=True, exist_ok=True)
+  written = []
+  for name, (_, forms) in drawn.items():
+    for ending, content in forms.items():
+      path = directory / 'figures' / f'{name}.{ending}'
+      write_atomic(path, content)
+      written.append(path)
+  for name, text in texts.items():
+    write_atomic(directory / name, text.encode())
+  results, summary, page = (directory / name for name in texts)
+  return Paths(results, summary, page, tuple(written))
+
+
+Drawn = dict[str, tuple[str, Mapping[str, bytes]]]
+
+
+def _figures(
+  study_records: Sequence[Record], baseline: str, metrics: Sequence[str]
+) -> Drawn:
+  """File name without ending -> (what it shows, its forms)."""
+  drawn: Drawn = {}
+  gains = html.gains_of(study_records, baseline, metrics)
+  plots = figures.gain_plots(gains)
+  if plots:
+    columns = max(
+      sum(plot.dataset == dataset for plot in plots)
+      for dataset in {plot.dataset for plot in plots}
+    )
+    title = f'Gain over {baseline.replace("_", " ")}'
+    drawn['gains'] = (title, figures.sheet(plots, columns, title))
+  for i, dataset in enumerate(comparison.datasets(study_records)):
+    mine = comparison.of_dataset(study_records, dataset)
+    curves = figures.curve_plots(mine)
+    if curves:
+      title = f'Learning curves on {dataset}'
+      name = f'curves-{i}-{_slug(dataset)}'
+      drawn[name] = (title, figures.sheet(curves, 3, title))
+  return drawn
+
+
+def _described(drawn: Drawn) -> dict[str, str]:
+  """File beside the page -> what it holds."""
+  files = {
+    'results.csv': 'every number: one row a seed, fold, split, decoder, metric',
+    'summary.csv': 'means and intervals, and which runs failed',
+  }
+  for name, (title, forms) in drawn.items():
+    for ending in forms:
+      files[f'figures/{name}.{ending}'] = title
+  return files
+
+
+def _slug(text: str) -> str:
+  """A name for a file."""
+  return re.sub(r'[^A-Za-z0-9]+', '-', text).strip('-').lower()[:40] or 'figure'
