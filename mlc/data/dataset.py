@@ -340,8 +340,8 @@ def _constant_labels(dataset, rows, part):
 
 
 def _repeated_rows(dataset):
-  train = set(row_bytes(dataset, np.flatnonzero(dataset.split == TRAIN)))
-  test = row_bytes(dataset, np.flatnonzero(dataset.split == TEST))
+  train = set(_row_bytes(dataset, np.flatnonzero(dataset.split == TRAIN)))
+  test = _row_bytes(dataset, np.flatnonzero(dataset.split == TEST))
   repeated = sum(row in train for row in test)
   if not repeated:
     return []
@@ -351,7 +351,7 @@ def _repeated_rows(dataset):
   ]
 
 
-def row_bytes(dataset: Dataset, index: np.ndarray) -> list[bytes]:
+def _row_bytes(dataset: Dataset, index: np.ndarray) -> list[bytes]:
   """The feature rows as bytes: equal rows, and only they, are equal.
 
   A digest takes the place of a row of more than 64 bytes.
