@@ -30,6 +30,11 @@ class MultiLabelConfig(tfds.core.BuilderConfig):
   dataset: Dataset | None = dataclasses.field(default=None, repr=False)
 
 
+class _Info(tfds.core.DatasetInfo):
+  def initialize_from_bucket(self) -> None:
+    """Nothing: TFDS has no copy, and would leave a temporary folder."""
+
+
 class Mlc(tfds.core.GeneratorBasedBuilder):
   """Multi-label data: a configuration a data set, `mlc/<name>`.
 
@@ -45,7 +50,7 @@ class Mlc(tfds.core.GeneratorBasedBuilder):
 
   def _info(self) -> tfds.core.DatasetInfo:
     dataset = self._dataset()
-    return tfds.core.DatasetInfo(
+    return _Info(
       builder=self,
       description=dataset.source or f'The multi-label set {dataset.name}.',
       features=_features(dataset),

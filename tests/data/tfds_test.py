@@ -135,6 +135,14 @@ def test_the_same_content_is_not_written_twice_and_another_is_refused(tmp_path):
   assert [entry.name for entry in tmp_path.iterdir()] == ['mlc']
 
 
+def test_no_temporary_folder_is_left(tmp_path, monkeypatch):
+  (tmp_path / 'temporary').mkdir()
+  monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'temporary'))
+  tfds.write(_dense(), str(tmp_path))
+  tfds.load('dense set', str(tmp_path))
+  assert not list((tmp_path / 'temporary').iterdir())
+
+
 def test_a_missing_set_is_an_error_with_the_nearest_name(tmp_path):
   tfds.write(_sparse(), str(tmp_path))
   with pytest.raises(DatasetError, match="Did you mean 'sparse'") as error:
