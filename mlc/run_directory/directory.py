@@ -92,7 +92,7 @@ class RunDirectory:
     if not self.done_path.exists():
       return 'not finished'
     try:
-      vouched = files.read_json(self.done_path)['files']
+      vouched = files.read_object(self.done_path)['files']
       for name, known in vouched.items():
         path = self.path / name
         if not path.exists():
@@ -108,17 +108,17 @@ class RunDirectory:
 
   def read_config(self) -> dict[str, Any]:
     """The config that the run was started with."""
-    return files.read_json(self.config_path)
+    return files.read_object(self.config_path)
 
   def read_results(self) -> dict[str, Any]:
     """results.json."""
-    return files.read_json(self.results_path)
+    return files.read_object(self.results_path)
 
   def read_failure(self) -> dict[str, Any]:
     """FAILED: error, hint, traceback and time; `error` is always there."""
     try:
-      return {'error': 'unknown', **files.read_json(self.failed_path)}
-    except (RunDirectoryError, TypeError):
+      return {'error': 'unknown', **files.read_object(self.failed_path)}
+    except RunDirectoryError:
       return {'error': 'FAILED cannot be read'}
 
   def read_metrics(self) -> list[dict[str, Any]]:
@@ -142,9 +142,10 @@ class RunDirectory:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _TAIL_BYTES))
         lines = file.read().split(b'\n')
-      return json.loads(lines[-2]) if len(lines) > 1 else None
+      last = json.loads(lines[-2]) if len(lines) > 1 else None
     except (FileNotFoundError, ValueError):
       return None
+    return last if isinstance(last, dict) else None
 
   def read_predictions(self) -> dict[str, np.ndarray]:
     """The arrays of predictions.npz by name."""
@@ -218,7 +219,7 @@ class RunDirectory:
   def _note_environment(self) -> None:
     now = environment()
     try:
-      before = files.read_json(self.env_path)
+      before = files.read_object(self.env_path)
     except RunDirectoryError:
       before = now
     if before != now:

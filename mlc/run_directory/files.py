@@ -139,6 +139,17 @@ def read_json(path: pathlib.Path) -> Any:
     ) from error
 
 
+def read_object(path: pathlib.Path) -> dict[str, Any]:
+  """The content of a JSON file that holds an object; errors as `read_json`."""
+  value = read_json(path)
+  if not isinstance(value, dict):
+    raise RunDirectoryError(
+      f'{path} is damaged: it holds a {type(value).__name__}, not an object. '
+      'Restore it from a copy, or move it away.'
+    )
+  return value
+
+
 def sha256(path: pathlib.Path, size: int | None = None) -> str:
   """SHA-256 of a file, or of its first `size` bytes, in hexadecimal."""
   digest = hashlib.sha256()

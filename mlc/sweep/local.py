@@ -100,7 +100,7 @@ def run_local(
   *,
   max_parallel: int = 1,
   on_event: Callable[[Event], None] | None = None,
-  grace_secs: float = 10.0,
+  grace_secs: float | int = 10.0,
 ) -> list[Outcome]:
   """Runs every job, also when others fail.
 
@@ -190,7 +190,7 @@ class _Sweep:
         outcome = Outcome(child.job, 'failed', code, seconds, message)
       self._end(i, outcome)
 
-  def stop(self, *, hard: bool, grace_secs: float) -> None:
+  def stop(self, *, hard: bool, grace_secs: float | int) -> None:
     if self._deadline is None:
       self._deadline = time.monotonic() + grace_secs
       self._send(signal.SIGTERM)

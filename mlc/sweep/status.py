@@ -70,10 +70,9 @@ def _row(run: RunDirectory) -> Row:
 
 def _config(run: RunDirectory) -> Mapping[str, Any]:
   try:
-    config = run.read_config()
+    return run.read_config()
   except RunDirectoryError:
     return {}
-  return config if isinstance(config, dict) else {}
 
 
 def _find(config: Mapping[str, Any], key: str) -> Any:
