@@ -216,7 +216,9 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 )
 
 
-def launch(path: pathlib.Path, child: str, grace: float = 10.0):
+def launch(
+  path: pathlib.Path, child: str, grace: float = 10.0, processes: int = 4
+):
   """A launcher with two running jobs, and the processes that they are."""
   launcher = subprocess.Popen(
     [
@@ -228,7 +230,7 @@ def launch(path: pathlib.Path, child: str, grace: float = 10.0):
     text=True,
     start_new_session=True,
   )
-  wait_until(lambda: len(list(path.glob('pid-*'))) == 4)
+  wait_until(lambda: len(list(path.glob('pid-*'))) == processes)
   pids = [int(p.name.removeprefix('pid-')) for p in path.glob('pid-*')]
   return launcher, pids
 
@@ -275,18 +277,17 @@ def test_a_second_signal_does_not_wait_for_the_grace(tmp_path):
 
 
 def test_a_job_ends_with_a_launcher_that_was_killed(tmp_path):
-  child = (
-    'from mlc.sweep.local import exit_with_launcher\nexit_with_launcher()\n'
-    + SLEEPER.replace("subprocess.Popen(['sleep', '60'])", 'None').replace(
-      '(os.getpid(), grandchild.pid)', "(os.getpid(), f'{os.getpid()}0')"
-    )
-  )
-  launcher, pids = launch(tmp_path, child)
-  mine = [pid for pid in pids if alive(pid)]
-  assert len(mine) >= 2
+  child = """
+import os, pathlib, sys, time
+from mlc.sweep.local import exit_with_launcher
+exit_with_launcher()
+pathlib.Path(sys.argv[1], f'pid-{os.getpid()}').touch()
+time.sleep(60)
+"""
+  launcher, pids = launch(tmp_path, child, processes=2)
   launcher.kill()
   launcher.communicate()
-  wait_until(lambda: not any(running(pid) for pid in mine))
+  wait_until(lambda: not any(running(pid) for pid in pids))
 
 
 def test_outside_a_sweep_there_is_no_launcher_to_end_with():
