@@ -214,7 +214,7 @@ def _nominal_values(path, number, name, kind):
 
 
 def _refuse_repeated_names(path, attributes):
-  first: dict[str, int] = {}
+  first = {}
   for attribute in attributes:
     if attribute.name in first:
       refuse(

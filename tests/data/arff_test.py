@@ -201,10 +201,10 @@ def test_a_bad_header_is_refused_with_file_and_line(
 def test_an_endless_nominal_list_takes_no_time(tmp_path):
   # liac-arff alone takes exponential time over it.
   values = ','.join(map(str, range(5000)))
-  began = time.perf_counter()
+  began = time.process_time()
   with pytest.raises(DatasetError, match='are not'):
     read(tmp_path, HEADER.replace('size numeric', f'size {{{values}'))
-  assert time.perf_counter() - began < 1.0
+  assert time.process_time() - began < 1.0
 
 
 @pytest.mark.parametrize(

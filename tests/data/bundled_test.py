@@ -94,10 +94,10 @@ def test_a_missing_package_is_named_within_a_second(monkeypatch, name):
     return None if module == MODULES[name] else find_spec(module, *args)
 
   monkeypatch.setattr(importlib.util, 'find_spec', without)
-  began = time.perf_counter()
+  began = time.process_time()
   with pytest.raises(DatasetError, match=r"pip install 'mlc\[data\]'"):
     bundled.BUNDLED[name]()
-  assert time.perf_counter() - began < 1.0
+  assert time.process_time() - began < 1.0
 
 
 @pytest.mark.parametrize(

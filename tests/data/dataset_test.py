@@ -200,6 +200,6 @@ def test_a_set_of_the_size_of_delicious_is_checked_within_a_second():
   names = tuple(map(str, range(983)))
   split = np.arange(16105) % 5 // 4 * 2
   for x in (dense, scipy.sparse.csr_array(dense * (dense < 0.04))):
-    began = time.perf_counter()
+    began = time.process_time()
     Dataset('large', x, y, names, split=split)
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
