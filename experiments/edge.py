@@ -18,7 +18,7 @@ from rich.table import Table
 from mlc import sweep
 from mlc.base import MissingCapabilityError
 from mlc.data.dataset import DatasetError
-from mlc.run_directory import RunDirectoryError
+from mlc.run_directory import RunDirectory, RunDirectoryError
 
 FLAGS = flags.FLAGS
 

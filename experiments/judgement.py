@@ -11,6 +11,7 @@ from experiments.experiment import Model, Trial
 from mlc import evaluation, metrics
 from mlc.base import Batch, Params
 from mlc.data.dataset import Dataset
+from mlc.data.splits import Split
 from mlc.numerics import split_frozen
 from mlc.run_directory import RunDirectory
 from mlc.training.checkpoint import Checkpoints
@@ -43,51 +44,43 @@ def judge(
     return [], {}
   splits = [trial.splits[trial.described[run]['split']] for run in selected]
   parts = {
-    part: padded([getattr(split, part) for split in splits])
+    part: [getattr(split, part) for split in splits]
     for part in ('validation', 'test')
+    if len(getattr(splits[0], part))
   }
+  # Parts of one length share a compiled program.
+  length = max(len(index) for part in parts.values() for index in part)
+  indices = {part: padded(rows, length) for part, rows in parts.items()}
   keys = jax.vmap(jax.random.key)(
     jnp.asarray([split.seed for split in splits], jnp.uint32)
   )
+  states = fit_states(model, data, splits, params, keys)
   kinds = metrics.multiclass() if model.head.one_hot else metrics.multilabel()
   truth = dataset.log_joint
   truth = None if truth is None else jnp.asarray(truth)
 
   @jax.jit
-  def judged(params, parts, keys):
+  def judged(params, states, rows, keys):
     def one(run):
-      params, parts, key = run
-      rows = {
-        part: evaluation.rows_of(data, index, weight)
-        for part, (index, weight) in parts.items()
-      }
-      states = evaluation.fit_decoders(
+      params, states, (index, weight), key = run
+      return evaluation.evaluate(
         model.encoder,
         model.head,
         model.decoders,
+        kinds,
         params,
-        rows['validation'],
+        states,
+        evaluation.rows_of(data, index, weight),
         key,
+        truth=None if truth is None else truth[index],
       )
-      return {
-        part: evaluation.evaluate(
-          model.encoder,
-          model.head,
-          model.decoders,
-          kinds,
-          params,
-          states,
-          batch,
-          key,
-          truth=None if truth is None else truth[parts[part][0]],
-        )
-        for part, batch in rows.items()
-        if batch.y.shape[0]
-      }
 
-    return jax.lax.map(one, (params, parts, keys))
+    return jax.lax.map(one, (params, states, rows, keys))
 
-  result = jax.device_get(judged(params, parts, keys))
+  result = {
+    part: jax.device_get(judged(params, states, rows, keys))
+    for part, rows in indices.items()
+  }
   rows = [
     {
       'decoder': decoder,
@@ -103,7 +96,35 @@ def judge(
     for name, values in of_decoder.items()
     for run, split in enumerate(splits)
   ]
-  return rows, arrays_of(dataset, splits, parts, result)
+  return rows, arrays_of(dataset, splits, indices, result)
+
+
+def fit_states(
+  model: Model,
+  data: Batch,
+  splits: Sequence[Split],
+  params: Params,
+  keys: jax.Array,
+) -> Mapping[str, Any]:
+  """What the decoders learn from the validation rows of each run."""
+  rows = [split.validation for split in splits]
+  index, weight = padded(rows, max(len(part) for part in rows))
+
+  @jax.jit
+  def fitted(params, index, weight, keys):
+    return jax.lax.map(
+      lambda run: evaluation.fit_decoders(
+        model.encoder,
+        model.head,
+        model.decoders,
+        run[0],
+        evaluation.rows_of(data, run[1], run[2]),
+        run[3],
+      ),
+      (params, index, weight, keys),
+    )
+
+  return fitted(params, index, weight, keys)
 
 
 def exactness_of(
@@ -121,17 +142,18 @@ def exactness_of(
   return model.decoders[decoder].exactness(model.head)
 
 
-def padded(rows: Sequence[np.ndarray]) -> tuple[jax.Array, jax.Array]:
+def padded(
+  rows: Sequence[np.ndarray], length: int
+) -> tuple[jax.Array, jax.Array]:
   """Index arrays of one length; what is filled up has weight 0."""
-  length = max(len(index) for index in rows)
   index = np.stack([np.resize(part, length) for part in rows])
   weight = np.stack([np.arange(length) < len(part) for part in rows])
   return jnp.asarray(index, jnp.int32), jnp.asarray(weight, jnp.float32)
 
 
-def arrays_of(dataset, splits, parts, result) -> dict[str, np.ndarray]:
+def arrays_of(dataset, splits, indices, result) -> dict[str, np.ndarray]:
   """What predictions.npz holds: test rows, truth, marginals, decisions."""
-  index, weight = (np.asarray(part) for part in parts['test'])
+  index, weight = (np.asarray(part) for part in indices['test'])
   out = result['test']
   return {
     'label_names': np.asarray(dataset.label_names),

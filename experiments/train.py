@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-import jax
+import numpy as np
 from absl import flags
 
 from experiments import edge
@@ -33,6 +33,7 @@ from experiments.progress import Progress
 from mlc.data import sources
 from mlc.data.arrays import to_device
 from mlc.data.profile import profile
+from mlc.numerics import take_rows
 from mlc.run_directory import RunDirectory, run_id
 from mlc.training.checkpoint import Checkpoints
 from mlc.training.loop import fit
@@ -97,7 +98,7 @@ def run(
         on_epoch=progress.on_epoch,
       )
     selected = select(trial, fitted.best_validation_loss, fitted.diverged)
-    params = jax.tree.map(lambda leaf: leaf[selected], fitted.params)
+    params = take_rows(fitted.params, np.asarray(selected, np.int32))
     save_model(directory, config, params)
     judged_at = time.perf_counter()
     rows, arrays = judge(model, dataset, data, trial, selected, params)

@@ -14,7 +14,8 @@ from jaxtyping import Array, Float, Int
 from mlc.base import Batch, Decoder, Encoder, Head, Key, Params, require
 from mlc.metrics import Metric, Predictions
 from mlc.metrics import evaluate as measure
-from mlc.numerics import take_rows
+from mlc.metrics.regret import criteria, regret
+from mlc.numerics import take_rows, weighted_mean
 
 
 class Judged(NamedTuple):
@@ -114,26 +115,59 @@ def evaluate(
       (rows.x, rows.y),
       block,
     )
-  used = {
-    name: metric
-    for name, metric in metrics.items()
-    if metric.needs != 'log_prob' or log_prob is not None
-  }
+  of_decision, shared = {}, {}
+  for name, metric in metrics.items():
+    if metric.needs == 'decisions':
+      of_decision[name] = metric
+    elif metric.needs == 'scores' or log_prob is not None:
+      shared[name] = metric
+  seen = Predictions(
+    y=rows.y,
+    scores=marginals,
+    log_prob=log_prob,
+    where=rows.where,
+    weight=rows.weight,
+  )
+  # Mapped over decoders, so that the metrics are compiled once.
+  stacked = jax.lax.map(
+    lambda decision: measure(of_decision, seen._replace(decisions=decision)),
+    jnp.stack(list(decisions.values())),
+  )
+  same_for_all = measure(shared, seen)
   values = {
-    name: measure(
-      used,
-      Predictions(
-        rows.y, decision, marginals, log_prob, rows.where, rows.weight
-      ),
-    )
-    for name, decision in decisions.items()
+    name: {m: value[i] for m, value in stacked.items()} | same_for_all
+    for i, name in enumerate(decisions)
   }
+  if truth is not None:
+    for name, decision in decisions.items():
+      values[name] |= regrets(truth, decision, rows.weight, block)
   return Judged(values, marginals, decisions)
+
+
+def regrets(
+  truth: Float[Array, 'rows vectors'],
+  decision: Float[Array, 'rows labels'],
+  weight: Float[Array, ' rows'] | None,
+  block: int,
+) -> dict[str, Array]:
+  """Mean regret to the Bayes decision, by `regret_` and the metric's name."""
+  return {
+    f'regret_{name}': weighted_mean(
+      in_blocks(
+        lambda part, criterion=criterion: regret(criterion, *part).regret,
+        (truth, decision),
+        block,
+      ),
+      weight,
+    )
+    for name, criterion in criteria().items()
+  }
 
 
 def in_blocks(function: Callable[[Any], Any], rows: Any, block: int) -> Any:
   """Applies a function of rows to blocks of them, one after another."""
   count = jax.tree.leaves(rows)[0].shape[0]
+  block = min(block, count)
   blocks = -(-count // block)
   index = jnp.arange(blocks * block) % count
   split = jax.tree.map(

@@ -23,9 +23,9 @@ STRENGTHS = (0, 1, 2, 4)
 KINDS = ('chain', 'ising')
 # The decoder that is optimal for a loss, by the name of its regret.
 OPTIMAL = {
-  'regret_hamming': 'hamming',
-  'regret_subset': 'subset',
-  'regret_f1': 'f_beta',
+  'regret_hamming_loss': 'hamming',
+  'regret_subset_accuracy': 'subset',
+  'regret_f1_example': 'f_beta',
 }
 
 
@@ -116,9 +116,9 @@ REGRET = Study(
   methods=('binary_relevance', 'classifier_chain', 'label_powerset'),
   conditions=_conditions,
   metrics=(
-    'regret_hamming',
-    'regret_subset',
-    'regret_f1',
+    'regret_hamming_loss',
+    'regret_subset_accuracy',
+    'regret_f1_example',
     'hamming_loss',
     'subset_accuracy',
     'f1_example',
