@@ -74,13 +74,15 @@ def configure(workdir: str) -> None:
   """Sets up logging and the persistent compilation cache."""
   absl_logging.use_python_logging(quiet=True)
   logging.basicConfig(
-    level=logging.INFO,
+    level=logging.WARNING,
     format='%(asctime)s %(levelname).1s %(message)s',
     datefmt='%H:%M:%S',
     stream=sys.stderr,
     force=True,
   )
-  for chatty in ('jax', 'absl', 'matplotlib', 'orbax'):
+  for ours in ('mlc', 'experiments', '__main__'):
+    logging.getLogger(ours).setLevel(logging.INFO)
+  for chatty in ('jax', 'absl', 'matplotlib', 'fontTools'):
     logging.getLogger(chatty).setLevel(logging.ERROR)
   if not jax.config.jax_compilation_cache_dir:
     cache = os.path.join(os.path.abspath(workdir), '.cache', 'xla')

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from experiments.config import Experiment
 from experiments.studies.study import Figure, Study, experiment
-from mlc.report.figures import lines
+from mlc.report.line_panels import line_panels
 from mlc.report.records import Record
 from mlc.report.statistics import t_interval
 
@@ -55,7 +55,7 @@ def _figures(records: Sequence[Record]) -> list[Figure]:
       )
       for metric, decoder in OPTIMAL.items()
     ]
-    figure = lines(
+    figure = line_panels(
       panels, x='strength of conditional dependence', y='regret, points'
     )
     figures.append((f'Regret in {kind} worlds', figure, _caption(mine)))
