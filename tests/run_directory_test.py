@@ -4,6 +4,7 @@ import getpass
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -300,24 +301,31 @@ def test_of_processes_that_start_at_once_one_wins(run, tmp_path):
 
 
 def test_asking_for_the_status_does_not_refuse_a_starter(run):
-  done = threading.Event()
+  with run.open(CONFIG):
+    pass
+  # What `status` does for an instant, for longer than that.
+  asking = os.open(run.lock_path, os.O_RDONLY)
+  fcntl.flock(asking, fcntl.LOCK_SH | fcntl.LOCK_NB)
+  answer = threading.Timer(0.1, os.close, [asking])
+  answer.start()
+  with run.open(CONFIG):
+    assert not answer.is_alive()
 
-  def ask():
-    while not done.is_set():
-      run.status()
 
-  run.path.mkdir(parents=True)
-  askers = [threading.Thread(target=ask) for _ in range(2)]
-  for asker in askers:
-    asker.start()
-  try:
-    for _ in range(100):
-      with run_directory.exclusive(run.lock_path):
-        pass
-  finally:
-    done.set()
-    for asker in askers:
-      asker.join()
+def test_a_directory_replaced_while_starting_is_not_shared(run, monkeypatch):
+  with run.open(CONFIG):
+    pass
+  flock = fcntl.flock
+
+  def replace_first(descriptor, operation):
+    monkeypatch.setattr(fcntl, 'flock', flock)
+    shutil.rmtree(run.path)
+    run.path.mkdir()
+    flock(descriptor, operation)
+
+  monkeypatch.setattr(fcntl, 'flock', replace_first)
+  with run.open(CONFIG):
+    assert run.status().state == 'running'
 
 
 def test_a_file_system_without_locks_is_named(run, monkeypatch):
@@ -332,13 +340,11 @@ def test_a_file_system_without_locks_is_named(run, monkeypatch):
   assert run.status().state == 'absent'
 
 
-def test_a_directory_removed_under_its_holder_is_not_shared(run):
-  with run.open(CONFIG):
+def test_a_holder_whose_directory_is_gone_cannot_write(run):
+  with pytest.raises(StorageError, match='No such file'), run.open(CONFIG):
     run.path.rename(run.path.with_name('moved'))
-    with run.open(CONFIG):
-      assert run.config_path.exists()
-    with pytest.raises(StorageError):
-      files.write_atomic(run.path.with_name('gone') / 'x', b'')
+    run.write_results({})
+  assert not run.path.exists()
 
 
 # Full disks and torn files.

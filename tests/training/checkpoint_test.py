@@ -135,7 +135,7 @@ def test_restored_arrays_do_not_compile_anew(run):
   traced = []
   step = jax.jit(lambda kernel: traced.append(1) or kernel + 1)
   step(state_at(2).params['head']['kernel'])
-  _, state = opened(run).restore(abstract())
+  _, state = opened(run).restore(state_at(0))
   kernel = state.params['head']['kernel']
   assert not kernel.committed
   step(kernel)
