@@ -47,6 +47,13 @@ def covers(sampling: Sampling) -> str:
   )
 
 
+def intervals(records: Sequence[Record]) -> list[str]:
+  """What the intervals of these runs cover, each design once."""
+  kinds = sorted({r.sampling for r in records if r.rows})
+  several = [kind for kind in kinds if kind.seeds * kind.folds > 1]
+  return list(dict.fromkeys(covers(kind) for kind in several or kinds))
+
+
 def conditions(records: Sequence[Record]) -> str:
   """Whether the methods of a data set were treated alike."""
   done = [r for r in records if r.status == 'ok']
@@ -135,7 +142,7 @@ def troubles(records: Sequence[Record]) -> str:
       seen.setdefault(note, []).append(r.dataset)
   for note, sets in seen.items():
     where = ', '.join(dict.fromkeys(sets))
-    items.append(f'<li>{escape(where)}: {escape(note)}</li>')
+    items.append(f'<li><b>{escape(where)}</b>: {escape(note)}</li>')
   text = ''.join(items) or '<li>Nothing to note: every run finished.</li>'
   return (
     '<section id="notes"><h2>Notes and failed runs</h2>'
@@ -152,10 +159,7 @@ def conventions(records: Sequence[Record], baseline: str) -> str:
     f'{escape(MEANINGS.get(word, ""))}</li>'
     for word in sorted(words, key=lambda w: (mark(w), w))
   )
-  kinds = sorted({r.sampling for r in records if r.rows})
-  intervals = ''.join(
-    f'<li>{text}</li>' for text in dict.fromkeys(covers(kind) for kind in kinds)
-  )
+  covered = ''.join(f'<li>{text}</li>' for text in intervals(records))
   return f"""<section id="conventions"><h2>How to read the numbers</h2>
 <h3>Comparison</h3><ul class="list">
 <li>A gain is the difference to {name} in the same seed and fold, and its
@@ -170,7 +174,7 @@ expected to miss its true value.</li>
 <li>“No clear difference” says that zero lies in the interval, not that the
 methods are equal: the interval says how large a difference may still
 be.</li></ul>
-<h3>Intervals, 95 %</h3><ul class="list">{intervals}
+<h3>Intervals, 95 %</h3><ul class="list">{covered}
 <li>No interval stands where there is a single value, or where all seeds agree
 exactly: zero width would claim what was not measured.</li>
 <li>A seed that diverged is left out of the means and counted below the name of

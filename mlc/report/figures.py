@@ -31,6 +31,7 @@ _SETTINGS: Any = {
   'svg.hashsalt': 'mlc',
   'pdf.fonttype': 42,
 }
+_HEADING = 0.5  # inches above a plot on a sheet
 _RUNS_SHOWN = 10
 _POINTS_SHOWN = 120
 
@@ -101,6 +102,7 @@ class GainPlot(NamedTuple):
 class CurvePlot(NamedTuple):
   """Training and validation loss of the kept runs of one method."""
 
+  dataset: str
   label: str
   curves: tuple[tuple[Candidate, Curve], ...]
   limits: tuple[float, float]
@@ -164,7 +166,8 @@ def curve_plots(records: Sequence[Record]) -> tuple[CurvePlot, ...]:
     pairs = drawn[record.run_id]
     if pairs:
       limits = _loss_limits(every if alike else [curve for _, curve in pairs])
-      plots.append(CurvePlot(names[record.run_id], pairs, limits))
+      name = names[record.run_id]
+      plots.append(CurvePlot(record.dataset, name, pairs, limits))
   return tuple(plots)
 
 
@@ -181,7 +184,7 @@ def sheet(
 ) -> Mapping[str, bytes]:
   """Plots in rows on one white sheet: {'svg': ..., 'pdf': ...}."""
   rows = [plots[i : i + columns] for i in range(0, len(plots), columns)]
-  heights = [max(plot.size[1] for plot in row) + 0.34 for row in rows]
+  heights = [max(plot.size[1] for plot in row) + _HEADING for row in rows]
   width = columns * max(plot.size[0] for plot in plots)
   total = sum(heights) + 0.4
   with style.context(['default', _SETTINGS]):
@@ -193,7 +196,7 @@ def sheet(
     for row, height in zip(rows, heights, strict=True):
       for i, plot in enumerate(row):
         x = i * width / columns
-        plot.draw(figure, x, top - 0.34 - plot.size[1])
+        plot.draw(figure, x, top - _HEADING - plot.size[1])
         name = getattr(plot, 'dataset', '')
         name = f'{name}: {plot.title}' if name else plot.title
         figure.text((x + 0.1) / width, (top - 0.1) / total, name, va='top')

@@ -50,11 +50,13 @@ def page(
   """
   names = comparison.datasets(records)
   found = answers.answers(records, baseline, metrics)
+  gains = _gains(gains_of(records, baseline, metrics), baseline)
   parts = [
     _header(records, question or QUESTION, found, baseline),
-    '<main>',
+    _menu(names, bool(gains)),
+    '</header><main>',
     _answers(found),
-    _gains(gains_of(records, baseline, metrics), baseline),
+    gains,
     *(_extra(*figure) for figure in figure_svgs),
     *(
       _dataset(records, name, f'set-{i}', baseline, metrics)
@@ -121,18 +123,23 @@ def _header(
     items += (
       f'<li class="warn">{_count(lost, "run")} {verb} diverged seeds</li>'
     )
-  links = [('#answer', 'Answer'), ('#gains', 'Gains')]
-  links += [(f'#set-{i}', name) for i, name in enumerate(sets)]
-  links += [('#notes', 'Notes'), ('#conventions', 'How to read')]
-  menu = ''.join(f'<a href="{to}">{escape(text)}</a>' for to, text in links)
   total = answers.overall(found, baseline)
   lede = f'<p class="lede">{escape(total)}</p>' if len(found) > 1 else ''
   study = records[0].study if records else ''
   return (
     f'<header><p class="study">study <b>{escape(study)}</b></p>'
     f'<h1>{escape(question)}</h1>{lede}'
-    f'<ul class="facts">{items}</ul><nav>{menu}</nav></header>'
+    f'<ul class="facts">{items}</ul>'
   )
+
+
+def _menu(names: Sequence[str], has_gains: bool) -> str:
+  links = [('#answer', 'Answer')]
+  links += [('#gains', 'Gains')] if has_gains else []
+  links += [(f'#set-{i}', name) for i, name in enumerate(names)]
+  links += [('#notes', 'Notes'), ('#conventions', 'How to read')]
+  menu = ''.join(f'<a href="{to}">{escape(text)}</a>' for to, text in links)
+  return f'<nav>{menu}</nav>'
 
 
 def _answers(found: Sequence[Answer]) -> str:
@@ -275,9 +282,7 @@ def _curves(mine: Sequence[Record]) -> str:
 
 def _unit(mine: Sequence[Record]) -> str:
   """What the numbers of a data set are means of, and what intervals cover."""
-  kinds = sorted({r.sampling for r in mine if r.rows})
-  several = [kind for kind in kinds if kind.seeds * kind.folds > 1] or kinds
-  texts = dict.fromkeys(explanations.covers(kind) for kind in several)
+  texts = explanations.intervals(mine)
   return (
     'Mean ± half-width of the 95 % interval, in points of 100 where the metric '
     f'is a share. {" ".join(texts)}'

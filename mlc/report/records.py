@@ -124,6 +124,11 @@ class Record:
         lost.append(unit)
     return tuple(lost)
 
+  @property
+  def outcome(self) -> str:
+    """`status`, or `diverged` where a seed is missing for that reason."""
+    return 'diverged' if self.status == 'ok' and self.diverged else self.status
+
   @functools.cached_property
   def sampling(self) -> statistics.Sampling:
     return statistics.sampling(self.units, self.settings)

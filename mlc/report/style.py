@@ -137,7 +137,7 @@ tbody + tbody tr:first-child > * { border-top: 1px solid var(--line); }
 td.n, th.n { text-align: right; white-space: nowrap; }
 th.n { white-space: normal; min-width: 5.4rem; }
 tbody th {
-  font-weight: 600; min-width: 8.5rem; position: sticky; left: 0;
+  font-weight: 600; min-width: 11.5rem; position: sticky; left: 0;
   background: var(--card);
   vertical-align: top; max-width: 15rem; overflow-wrap: anywhere; z-index: 1;
 }

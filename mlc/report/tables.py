@@ -6,7 +6,7 @@ import math
 import re
 import textwrap
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any
 
 import rich.box
 from rich.console import Console
@@ -70,9 +70,8 @@ def summary_csv(records: Sequence[Record]) -> str:
   names = labels(records)
   for r in records:
     kept = (r.study, r.dataset, names[r.run_id], r.encoder, r.head, r.loss)
-    if r.status != 'ok':
-      writer.writerow((*kept, *[''] * 8, r.status, ''))
-    status = 'diverged' if r.diverged else 'ok'
+    if not r.rows:
+      writer.writerow((*kept, *[''] * 8, r.outcome, ''))
     for (split, metric, decoder), rows in r.cells.items():
       values = list(r.values(decoder, metric, split).values())
       found = t_interval(values, overlap=r.sampling.overlap)
@@ -80,7 +79,7 @@ def summary_csv(records: Sequence[Record]) -> str:
       inference = ' / '.join(dict.fromkeys(x.exactness for x in rows))
       place = (decoder, split, metric, *numbers, found.n, inference)
       interval = r.sampling.name if numbers[1] else ''
-      writer.writerow((*kept, *place, status, interval))
+      writer.writerow((*kept, *place, r.outcome, interval))
   return text.getvalue()
 
 
@@ -142,7 +141,7 @@ def print_report(
   *,
   baseline: str = 'binary_relevance',
   metrics: Sequence[str] = DEFAULT_METRICS,
-  file: TextIO | None = None,
+  file: Any = None,
   width: int | None = None,
 ) -> None:
   """Prints one table a data set, what its marks mean, and the answers.
@@ -151,8 +150,8 @@ def print_report(
     records: as `records.read` gives them.
     baseline: the method that gains are measured against.
     metrics: columns, as many as fit.
-    file: stdout when None. Colours and bold only on a terminal; characters
-      that its encoding lacks are replaced.
+    file: a text file; stdout when None. Colours and bold only on a terminal;
+      characters that its encoding lacks are replaced.
     width: in columns; that of the terminal, at most 100, when None.
   """
   console = Console(
@@ -180,7 +179,10 @@ def _print_table(console: Console, table: Table) -> None:
     for i, metric in enumerate(table.measures)
   ]
   longest = max(len(line.label) for line in table.lines)
-  decoders = max(len(line.decoder) for line in table.lines)
+  decoders = max(
+    len(line.decoder if line.cells else line.record.outcome)
+    for line in table.lines
+  )
   name, decoder = min(longest, _NAME), max(min(decoders, _NAME), len('decoder'))
   room = console.width - name - decoder - 2
   shown = 0
@@ -239,7 +241,7 @@ def _add_lines(
     name = '' if line.record is previous else line.label
     previous = line.record
     if not line.cells:
-      status = Text(line.record.status, 'red')
+      status = Text(line.record.outcome, 'red')
       out.add_row(name, status, *[_plain(console, '—') for _ in columns])
       continue
     cells = []

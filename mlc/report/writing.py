@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mlc.report import comparison, figures, html, records, tables
-from mlc.report.records import Record
+from mlc.report import comparison, html, tables
+from mlc.report import figures as drawing
+from mlc.report.records import Record, results_csv
 from mlc.report.vocabulary import DEFAULT_METRICS
 from mlc.run_directory import write_atomic
 
@@ -23,11 +24,11 @@ class Paths(NamedTuple):
 
 def write_report(
   study_dir: str | os.PathLike,
-  study_records: Sequence[Record],
+  records: Sequence[Record],
   *,
   baseline: str = 'binary_relevance',
   metrics: Sequence[str] = DEFAULT_METRICS,
-  figures_of_study: Sequence[tuple[str, Any, str]] = (),
+  figures: Sequence[tuple[str, Any, str]] = (),
   command: str = '',
   question: str = '',
 ) -> Paths:
@@ -37,11 +38,11 @@ def write_report(
 
   Args:
     study_dir: `<workdir>/<study>`.
-    study_records: as `records.read` gives them.
+    records: as `records.read` gives them.
     baseline: the method that gains are measured against.
     metrics: columns of the tables; the first ones known to the headline are
       answered.
-    figures_of_study: (title, figure, caption): an SVG text, or a matplotlib
+    figures: (title, figure, caption): an SVG text, or a matplotlib
       Figure, which is saved as PDF too.
     command: what a reader types to get this page again.
     question: headline of the page.
@@ -52,26 +53,26 @@ def write_report(
   Raises:
     ValueError: there are no records.
   """
-  if not study_records:
+  if not records:
     raise ValueError(
       f'no runs to report in {os.fspath(study_dir)}: the list of records is '
       'empty. Name at least one run of the manifest.'
     )
   directory = pathlib.Path(study_dir)
-  drawn = _figures(study_records, baseline, metrics)
+  drawn = _figures(records, baseline, metrics)
   extra = []
-  for title, figure, caption in figures_of_study:
+  for title, figure, caption in figures:
     svg = figure
     if not isinstance(figure, str):
-      saved = figures.saved(figure)
+      saved = drawing.saved(figure)
       drawn[_slug(title)] = (title, saved)
       svg = saved['svg'].decode()
     extra.append((title, svg, caption))
   texts = {
-    'results.csv': records.results_csv(study_records),
-    'summary.csv': tables.summary_csv(study_records),
+    'results.csv': results_csv(records),
+    'summary.csv': tables.summary_csv(records),
     'report.html': html.page(
-      study_records,
+      records,
       question=question,
       baseline=baseline,
       metrics=metrics,
@@ -97,26 +98,27 @@ Drawn = dict[str, tuple[str, Mapping[str, bytes]]]
 
 
 def _figures(
-  study_records: Sequence[Record], baseline: str, metrics: Sequence[str]
+  records: Sequence[Record], baseline: str, metrics: Sequence[str]
 ) -> Drawn:
   """File name without ending -> (what it shows, its forms)."""
   drawn: Drawn = {}
-  gains = html.gains_of(study_records, baseline, metrics)
-  plots = figures.gain_plots(gains)
+  gains = html.gains_of(records, baseline, metrics)
+  plots = drawing.gain_plots(gains)
   if plots:
     columns = max(
       sum(plot.dataset == dataset for plot in plots)
       for dataset in {plot.dataset for plot in plots}
     )
     title = f'Gain over {baseline.replace("_", " ")}'
-    drawn['gains'] = (title, figures.sheet(plots, columns, title))
-  for i, dataset in enumerate(comparison.datasets(study_records)):
-    mine = comparison.of_dataset(study_records, dataset)
-    curves = figures.curve_plots(mine)
-    if curves:
-      title = f'Learning curves on {dataset}'
-      name = f'curves-{i}-{_slug(dataset)}'
-      drawn[name] = (title, figures.sheet(curves, 3, title))
+    drawn['gains'] = (title, drawing.sheet(plots, columns, title))
+  curves = [
+    plot
+    for dataset in comparison.datasets(records)
+    for plot in drawing.curve_plots(comparison.of_dataset(records, dataset))
+  ]
+  if curves:
+    title = 'Learning curves'
+    drawn['curves'] = (title, drawing.sheet(curves, 3, title))
   return drawn
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mlc import report
+from mlc.report.records import Row
 from mlc.run_directory import RunDirectory
 
 DECODERS = ('hamming', 'subset', 'f_beta')
@@ -166,7 +167,7 @@ def curves_of(runs, rng, epochs=40):
   return lines
 
 
-def write_run(study, dataset, method, *, seeds=5, folds=(-1,), change=None):
+def _write_run(study, dataset, method, *, seeds=5, folds=(-1,), change=None):
   """A finished run directory; `change` edits results.json before it is written.
 
   Returns:
@@ -198,7 +199,7 @@ def write_run(study, dataset, method, *, seeds=5, folds=(-1,), change=None):
     'rows': rows_of(dataset, method, seeds, folds, rng),
     'runs': runs,
     'profile': PROFILE,
-    'notes': [f'{dataset}: 3 rows carry no label.'],
+    'notes': ['294 rows carry no label.'],
     'parameters': 15_000 + 131 * len(method),
     'seconds': {'compile': 4.31, 'train': 9.87, 'evaluate': 1.204},
   }
@@ -249,16 +250,18 @@ def make_study(study: pathlib.Path) -> list[str]:
   for method in METHODS:
     change = _diverge if method == 'classifier_chain' else None
     change = _undefine if method == 'label_powerset' else change
-    ids.append(write_run(study, 'yeast', method, change=change))
+    ids.append(_write_run(study, 'yeast', method, change=change))
   for method in METHODS[:-1]:
     seeds = 1 if method == 'label_attention' else 5
-    ids.append(write_run(study, 'movies', method, seeds=seeds, change=_holdout))
+    ids.append(
+      _write_run(study, 'movies', method, seeds=seeds, change=_holdout)
+    )
   error = ValueError('1187 label sets do not fit in a table of <64 MiB>')
   error.hint = 'Raise --model.num_label_sets, or leave the method out.'
   run_id = 'movies-label_powerset-0123456789'
   ids.append(write_failed(study, run_id, 'movies', 'label_powerset', error))
   for method in METHODS[1:]:
-    ids.append(write_run(study, SYNTHETIC, method))
+    ids.append(_write_run(study, SYNTHETIC, method))
   return ids
 
 
@@ -275,3 +278,42 @@ def run_ids(study_dir) -> list[str]:
 @pytest.fixture(scope='session')
 def records(study_dir, run_ids):
   return report.read(study_dir, run_ids)
+
+
+def _record_of(
+  method,
+  values,
+  *,
+  dataset='toy',
+  fold=-1,
+  settings=None,
+  candidates=(),
+  exactness='closed-form',
+):
+  """A record from {(split, decoder, metric): [a value a seed]}."""
+  rows = tuple(
+    Row(decoder, seed, fold, split, metric, value, exactness, '')
+    for (split, decoder, metric), numbers in values.items()
+    for seed, value in enumerate(numbers)
+  )
+  return report.Record(
+    study='small',
+    run_id=f'{dataset}-{method}-0000000000',
+    dataset=dataset,
+    method=method,
+    rows=rows,
+    settings=settings or {'split': 'given'},
+    candidates=tuple(candidates),
+  )
+
+
+@pytest.fixture
+def record_of():
+  """Makes a record, see `_record_of`."""
+  return _record_of
+
+
+@pytest.fixture
+def write_run():
+  """Makes a finished run directory, see `_write_run`."""
+  return _write_run
