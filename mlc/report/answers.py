@@ -14,7 +14,7 @@ from mlc.report import comparison
 from mlc.report.comparison import Gain
 from mlc.report.records import Record
 from mlc.report.statistics import Interval
-from mlc.report.vocabulary import HEADLINE_METRICS, Measure, measure
+from mlc.report.vocabulary import Measure, measure
 
 Verdict = Literal['better', 'worse', 'unclear', 'undecided']
 
@@ -56,15 +56,12 @@ def headline_metrics(
   records: Sequence[Record],
   dataset: str,
   metrics: Sequence[str],
-  count: int = len(HEADLINE_METRICS),
+  count: int = 3,
 ) -> tuple[Measure, ...]:
-  """The metrics for which a data set is answered, most telling first."""
+  """What a data set is answered for: the first of its metrics."""
   mine = comparison.of_dataset(records, dataset)
-  wanted = comparison.available(mine, metrics)
-  known = [m for m in wanted if measure(m).better]
-  first = [m for m in HEADLINE_METRICS if m in known]
-  rest = [m for m in known if m not in first]
-  return tuple(measure(m) for m in (first + rest)[:count])
+  found = [measure(m) for m in comparison.available(mine, metrics)]
+  return tuple([m for m in found if m.better][:count])
 
 
 def answers(

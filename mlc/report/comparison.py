@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from mlc.report.records import Record, labels
 from mlc.report.statistics import Interval, indistinguishable, paired
-from mlc.report.statistics import t_interval as interval_of
 from mlc.report.vocabulary import DEFAULT_METRICS, Measure, measure
 
 # Which decoder optimises a metric: used where no validation rows can choose.
@@ -20,9 +19,6 @@ _DESIGNED = {
   'hamming_loss': 'hamming',
   'hamming_accuracy': 'hamming',
   'f1_example': 'f_beta',
-  'regret_subset': 'subset',
-  'regret_hamming': 'hamming',
-  'regret_f_beta': 'f_beta',
 }
 
 
@@ -190,7 +186,7 @@ def choose_decoder(record: Record, metric: Measure) -> tuple[str, str] | None:
     return max(
       judged, key=lambda d: score(record, d, metric, 'validation')
     ), 'validation'
-  designed = _DESIGNED.get(metric.name)
+  designed = _DESIGNED.get(metric.name.removeprefix('regret_'))
   if designed in having:
     return str(designed), 'design'
   return max(having, key=lambda d: score(record, d, metric, 'test')), 'test'
@@ -247,8 +243,7 @@ def _cell(record: Record, decoder: str, metric: Measure, split: str) -> Cell:
     why = 'undefined on these rows under the convention of the metric'
   if not kept:
     why = 'every seed diverged'
-  values = record.values(decoder, metric.name, split)
-  interval = interval_of(list(values.values()), overlap=record.sampling.overlap)
+  interval = record.interval(decoder, metric.name, split)
   return Cell(
     interval.scaled(metric.scale),
     ' / '.join(dict.fromkeys(r.exactness for r in rows if r.exactness)),

@@ -75,6 +75,11 @@ def conditions(records: Sequence[Record]) -> str:
     ]
   if len(seeds) > 1:
     told.append('<b>The number of seeds or folds differs between methods.</b>')
+  if len({r.settings.get('content_hash') for r in done}) > 1:
+    told.append(
+      '<b>The runs saw different data under this name: their numbers cannot be '
+      'compared.</b>'
+    )
   told.append('The lowest validation loss was kept, for each seed and fold.')
   if differing:
     told.append(f'Settings that differ: {escape(", ".join(differing))}.')
@@ -184,6 +189,9 @@ its method. Bold is given only among methods measured on every seed.</li></ul>
 they are, not rounded. ↑ higher is better, ↓ lower is better.</li>
 <li><code>f1_<wbr>example</code> counts an empty prediction for an empty truth
 as 1.</li>
+<li>Elsewhere a division by zero counts as in scikit-learn: 1 for a row in
+metrics by example, 0 for a label in micro and macro averages and in mAP; a
+label without an AUC is left out.</li>
 <li>A number that is undefined (an average over nothing) is a dash here, with
 its reason below the table, and <code>nan</code> in results.csv.</li>
 <li>Scores such as mAP, LRAP and the likelihood do not depend on the decoder

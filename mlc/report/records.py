@@ -153,6 +153,13 @@ class Record:
       if math.isfinite(row.value) and (row.seed, row.fold) not in self.diverged
     }
 
+  def interval(
+    self, decoder: str, metric: str, split: str
+  ) -> statistics.Interval:
+    """Mean and interval of a cell, in the unit of results.csv."""
+    values = list(self.values(decoder, metric, split).values())
+    return statistics.t_interval(values, overlap=self.sampling.overlap)
+
 
 def read(
   study_dir: str | os.PathLike, run_ids: Sequence[str]
@@ -226,6 +233,7 @@ def _facts(record: Record) -> dict[str, str]:
     for key, value in record.settings.items()
     if key not in (*_WHO, *facts)
   )
+  facts['study'] = record.study
   return {key: value for key, value in facts.items() if value}
 
 

@@ -17,7 +17,6 @@ from mlc.report import comparison
 from mlc.report.answers import answers, overall
 from mlc.report.comparison import Cell, Table
 from mlc.report.records import Record, labels
-from mlc.report.statistics import t_interval
 from mlc.report.vocabulary import DEFAULT_METRICS, MEANINGS, Measure, mark
 
 SUMMARY_COLUMNS = (
@@ -73,8 +72,7 @@ def summary_csv(records: Sequence[Record]) -> str:
     if not r.rows:
       writer.writerow((*kept, *[''] * 8, r.outcome, ''))
     for (split, metric, decoder), rows in r.cells.items():
-      values = list(r.values(decoder, metric, split).values())
-      found = t_interval(values, overlap=r.sampling.overlap)
+      found = r.interval(decoder, metric, split)
       numbers = [_exact(v) for v in (found.mean, found.low, found.high)]
       inference = ' / '.join(dict.fromkeys(x.exactness for x in rows))
       place = (decoder, split, metric, *numbers, found.n, inference)

@@ -90,9 +90,6 @@ DEFAULT_METRICS = (
   'nll',
   'ece',
 )
-# What the question of the page is answered for.
-HEADLINE_METRICS = ('subset_accuracy', 'f1_example', 'hamming_loss')
-
 # The marks of Exactness; an exact number carries none.
 MARKS: Mapping[str, str] = {'searched': '†', 'estimated': '~'}
 MEANINGS: Mapping[str, str] = {
@@ -112,10 +109,10 @@ def measure(name: str) -> Measure:
     if found:
       text = title.format(found.group(1))
       return Measure(name, text, 'higher', 100.0, 'scores')
-  title = name.replace('_', ' ')
-  if 'regret' in name:
-    return Measure(name, title, 'lower')
-  return Measure(name, title, None, 1.0)
+  if name.startswith('regret_'):
+    of = measure(name.removeprefix('regret_'))
+    return Measure(name, f'regret in {of.title}', 'lower', of.scale)
+  return Measure(name, name.replace('_', ' '), None, 1.0)
 
 
 def mark(exactness: str) -> str:

@@ -28,7 +28,7 @@ def write_report(
   *,
   baseline: str = 'binary_relevance',
   metrics: Sequence[str] = DEFAULT_METRICS,
-  figures: Sequence[tuple[str, Any, str]] = (),
+  figures_of_study: Sequence[tuple[str, Any, str]] = (),
   command: str = '',
   question: str = '',
 ) -> Paths:
@@ -40,9 +40,8 @@ def write_report(
     study_dir: `<workdir>/<study>`.
     records: as `records.read` gives them.
     baseline: the method that gains are measured against.
-    metrics: columns of the tables; the first ones known to the headline are
-      answered.
-    figures: (title, figure, caption): an SVG text, or a matplotlib
+    metrics: columns of the tables; the first three are what is answered.
+    figures_of_study: (title, figure, caption): an SVG text, or a matplotlib
       Figure, which is saved as PDF too.
     command: what a reader types to get this page again.
     question: headline of the page.
@@ -60,12 +59,12 @@ def write_report(
     )
   directory = pathlib.Path(study_dir)
   drawn = _figures(records, baseline, metrics)
-  extra = []
-  for title, figure, caption in figures:
+  extra: list[tuple[str, str, str]] = []
+  for title, figure, caption in figures_of_study:
     svg = figure
     if not isinstance(figure, str):
       saved = drawing.saved(figure)
-      drawn[_slug(title)] = (title, saved)
+      drawn[f'study-{len(extra)}-{_slug(title)}'] = (title, saved)
       svg = saved['svg'].decode()
     extra.append((title, svg, caption))
   texts = {

@@ -181,6 +181,23 @@ def test_without_validation_the_decoder_is_the_one_made_for_the_metric(
   assert chosen == ('y', 'test')
 
 
+def test_a_regret_is_a_loss_in_points_of_its_metric():
+  regret = measure('regret_f1_example')
+  assert regret.title == 'regret in F1 by example'
+  assert (regret.better, regret.scale, regret.sign) == ('lower', 100.0, -1.0)
+
+
+def test_a_regret_without_validation_takes_the_decoder_made_for_it(record_of):
+  values = {
+    ('test', d, 'regret_f1_example'): [v]
+    for d, v in (('hamming', 0.0), ('f_beta', 0.1))
+  }
+  chosen = comparison.choose_decoder(
+    record_of('a', values), measure('regret_f1_example')
+  )
+  assert chosen == ('f_beta', 'design')
+
+
 def test_the_baseline_is_the_one_under_the_same_conditions(record_of):
   value = {('test', 'd', 'map'): [0.5, 0.6]}
   plain = record_of(BASE, value, settings={'split': 'given', 'scaled': False})

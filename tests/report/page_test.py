@@ -180,6 +180,15 @@ def test_an_unequal_search_is_said(records):
   assert 'Every method had the same grid' in same
 
 
+def test_different_data_under_one_name_are_said(records):
+  yeast = [r for r in records if r.dataset == 'yeast']
+  other = dataclasses.replace(
+    yeast[1], settings={**yeast[1].settings, 'content_hash': 'other'}
+  )
+  text = _text(pages.page((yeast[0], other), metrics=METRICS))
+  assert 'different data under this name' in text
+
+
 def test_whatever_stands_in_a_record_is_escaped(records):
   evil = '<script>alert("x")</script><img src=x onerror=y>&'
   first = records[0]
@@ -242,7 +251,7 @@ def test_everything_is_written_and_nothing_else(records, tmp_path):
     tmp_path,
     records,
     metrics=METRICS,
-    figures=[('Regret by dependence', figure, 'A caption.')],
+    figures_of_study=[('Regret by dependence', figure, 'A caption.')],
     command='python launch.py --study=dependence',
     question='Did it help?',
   )
@@ -253,9 +262,10 @@ def test_everything_is_written_and_nothing_else(records, tmp_path):
     str(p.relative_to(tmp_path))
     for p in (paths.results, paths.summary, paths.page, *paths.figures)
   )
-  assert {'figures/gains.pdf', 'figures/regret-by-dependence.pdf'} < set(
-    written
-  )
+  assert {
+    'figures/gains.pdf',
+    'figures/study-0-regret-by-dependence.pdf',
+  } < set(written)
   page = paths.page.read_text('utf-8')
   for linked in re.findall(r'<a href="([^#"]*)"', page):
     assert (tmp_path / linked).exists()
