@@ -4,7 +4,9 @@ import contextlib
 import gc
 import logging
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,8 +29,10 @@ class OrbaxError(Exception):
 def quietly(call: Callable[[], Any]) -> Any:
   """Calls Orbax, passing what it logs to our debug log.
 
-  One failed write makes it print hundreds of lines from its threads. Importing
-  it also gives the root logger a handler, which is the application's to choose.
+  One failed write makes it print hundreds of lines from its threads, and so
+  does an interruption: Ctrl-C waits until it is done, the second does not.
+  Importing it also gives the root logger a handler, which is the application's
+  to choose.
 
   Args:
     call: imports Orbax and does something with it.
@@ -40,7 +44,7 @@ def quietly(call: Callable[[], Any]) -> Any:
     OrbaxError: it failed; the message is the start of what Orbax says.
   """
   hook = sys.unraisablehook
-  with _silence():
+  with _interrupt_later(), _silence():
     try:
       result = call()
       sys.unraisablehook = hook
@@ -54,6 +58,29 @@ def quietly(call: Callable[[], Any]) -> Any:
     # now, when nobody listens. The exception above held on to them.
     gc.collect()
   raise failure
+
+
+@contextlib.contextmanager
+def _interrupt_later() -> Iterator[None]:
+  before = signal.getsignal(signal.SIGINT)
+  main = threading.current_thread() is threading.main_thread()
+  if not main or not callable(before):
+    yield
+    return
+  received: list[int] = []
+
+  def note(number, frame):
+    received.append(number)
+    if len(received) > 1:
+      before(number, frame)
+
+  signal.signal(signal.SIGINT, note)
+  try:
+    yield
+  finally:
+    signal.signal(signal.SIGINT, before)
+  if received:
+    before(received[0], None)
 
 
 @contextlib.contextmanager
