@@ -214,7 +214,9 @@ def _joint(params, h):
 
 
 def _cardinality_marginals(params, h):
-  return distribution.table_cardinality_marginals(_joint(params, h))
+  # |y| does not ask for the order: only the labels go back to theirs.
+  by_size = distribution.table_cardinality_marginals(_tree(params, h))
+  return by_size[:, params['frozen']['rank']]
 
 
 def _conditional(params, h, y):
