@@ -181,15 +181,17 @@ def choose_decoder(record: Record, metric: Measure) -> tuple[str, str] | None:
     return None
   if shared(record, metric, 'test'):
     return having[0], 'design'
-  judged = [d for d in having if record.values(d, metric.name, 'validation')]
-  if judged:
-    return max(
-      judged, key=lambda d: score(record, d, metric, 'validation')
-    ), 'validation'
   designed = _DESIGNED.get(metric.name.removeprefix('regret_'))
-  if designed in having:
+  judged = [d for d in having if record.values(d, metric.name, 'validation')]
+  split = 'validation' if judged else 'test'
+  if not judged and designed in having:
     return str(designed), 'design'
-  return max(having, key=lambda d: score(record, d, metric, 'test')), 'test'
+
+  def merit(decoder: str) -> tuple[float, bool]:
+    # Independent labels have the same decision by several rules.
+    return score(record, decoder, metric, split), decoder == designed
+
+  return max(judged or having, key=merit), split
 
 
 def score(record: Record, decoder: str, metric: Measure, split: str) -> float:

@@ -135,7 +135,10 @@ class Record:
 
   @functools.cached_property
   def decoders(self) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(row.decoder for row in self.rows))
+    """In the order of the settings, or else of the rows."""
+    found = dict.fromkeys(row.decoder for row in self.rows)
+    planned = [d for d in self.settings.get('decoders') or () if d in found]
+    return tuple(dict.fromkeys([*planned, *found]))
 
   @functools.cached_property
   def cells(self) -> Mapping[tuple[str, str, str], tuple[Row, ...]]:

@@ -150,6 +150,18 @@ def test_the_decoder_is_chosen_on_validation_and_not_on_test(record_of):
   assert chosen == ('d', 'validation')
 
 
+def test_equal_rules_go_by_the_one_made_for_the_metric(record_of):
+  values = {
+    (split, d, 'subset_accuracy'): [0.5, 0.6]
+    for d in ('hamming', 'subset')
+    for split in ('validation', 'test')
+  }
+  chosen = comparison.choose_decoder(
+    record_of('a', values), measure('subset_accuracy')
+  )
+  assert chosen == ('subset', 'validation')
+
+
 def test_a_loss_chooses_the_lower_value(record_of):
   record = record_of(
     'a',

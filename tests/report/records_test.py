@@ -195,3 +195,10 @@ def test_two_runs_that_agree_in_all_they_say_are_told_apart_by_id(record_of):
     for name in ('a', 'b')
   ]
   assert module.labels(runs) == {'a': 'm (a)', 'b': 'm (b)'}
+
+
+def test_decoders_stand_in_the_order_of_the_settings(record_of):
+  values = {('test', d, 'map'): [0.5] for d in ('f_beta', 'hamming', 'late')}
+  settings = {'decoders': ['hamming', 'subset', 'f_beta']}
+  record = record_of('m', values, settings=settings)
+  assert record.decoders == ('hamming', 'f_beta', 'late')
