@@ -40,7 +40,7 @@ def prefix_tree(
 
   References:
     Dembczynski, Cheng, Hullermeier, Bayes optimal multilabel classification
-    via probabilistic classifier chains, ICML 2010, section 3.
+    via probabilistic classifier chains, ICML 2010.
   """
   log_prob = jnp.zeros((logits.shape[0], 1), logits.dtype)
   pushed = jnp.zeros((1, logits.shape[1]), links.dtype)
@@ -127,7 +127,7 @@ def beam_search(
 
   References:
     Kumar, Vembu, Menon, Elkan, Beam search algorithms for multilabel learning,
-    Machine Learning 92, 2013, section 4.
+    Machine Learning 92, 2013.
   """
   batch, num_labels = logits.shape
   block = min(block, num_labels)

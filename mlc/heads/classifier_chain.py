@@ -60,7 +60,7 @@ def classifier_chain(
     Read, Pfahringer, Holmes, Frank, Classifier chains for multi-label
     classification, Machine Learning 85, 2011 (`greedy`).
     Dembczynski, Cheng, Hullermeier, Bayes optimal multilabel classification
-    via probabilistic classifier chains, ICML 2010, eq. 6 (`log_prob`, `joint`).
+    via probabilistic classifier chains, ICML 2010 (`log_prob`, `joint`).
     Kumar, Vembu, Menon, Elkan, Beam search algorithms for multilabel learning,
     Machine Learning 92, 2013 (`mode`).
     Dembczynski, Waegeman, Hullermeier, An analysis of chaining in multi-label

@@ -34,7 +34,7 @@ def ensemble(head: Head, n: int) -> Head:
 
   References:
     Read, Pfahringer, Holmes, Frank, Classifier chains for multi-label
-    classification, Machine Learning 85, 2011, section 4 (which votes on greedy
+    classification, Machine Learning 85, 2011 (whose ensemble votes on greedy
     decisions and also resamples the training rows).
   """
   if n < 1 or head.member is not None:
@@ -53,7 +53,7 @@ def ensemble(head: Head, n: int) -> Head:
     marginals=marginals,
     sample=_sample(head),
     mode=_mode(head, log_prob, marginals),
-    conditional=(log_prob and distribution.conditional_from_log_prob(log_prob)),
+    conditional=_conditional(log_prob),
     joint=_joint(head),
     cardinality_marginals=_mean(head.cardinality_marginals),
     one_hot=head.one_hot,

@@ -47,7 +47,7 @@ def label_attention(
 
   References:
     Lanchantin, Wang, Ordonez, Qi, General multi-label image classification
-    with transformers, CVPR 2021, section 3 (without label masks).
+    with transformers, CVPR 2021 (without its label masks).
     Xiong et al., On layer normalization in the transformer architecture,
     ICML 2020 (norm before the branch).
   """

@@ -50,9 +50,9 @@ def label_powerset(
 
   References:
     Tsoumakas, Vlahavas, Random k-labelsets: an ensemble method for multilabel
-    classification, ECML 2007, section 2 (label powerset).
+    classification, ECML 2007 (label powerset).
     Good, The population frequencies of species and the estimation of
-    population parameters, Biometrika 40, 1953, eq. 9.
+    population parameters, Biometrika 40, 1953.
   """
   _check_options(num_label_sets, unseen)
 

@@ -21,7 +21,7 @@ def nll() -> Loss:
 
   References:
     Gneiting, Raftery, Strictly proper scoring rules, prediction, and
-    estimation, JASA 102, 2007, section 3.
+    estimation, JASA 102, 2007.
   """
 
   def apply(
