@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
   edge.no_arguments(argv)
   paths = [path for name in FLAGS.runs for path in run_directories(name)]
   if not paths:
-    raise ValueError('name the runs to compare: --runs=DIR,DIR.')
+    raise edge.Refusal('name the runs to compare: --runs=DIR,DIR.')
   study = Study(
     question='How do these runs compare?',
     datasets=(),

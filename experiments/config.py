@@ -1,6 +1,7 @@
 """What an experiment is, as values: everything that decides its result."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ class DataOptions:
       evaluation.
     validation_fraction: share of the training part on which thresholds,
       stopping and hyperparameters are chosen; 0 for none.
-    stratify: stratify splits over labels and pairs of labels (iterative
+    stratify: keep the share of each label in every part (iterative
       stratification); false shuffles.
     standardize: scale features by mean and deviation of the training part.
   """
@@ -50,6 +51,19 @@ class Search:
   seeds: int = 5
   learning_rates: tuple[float, ...] = (3e-3,)
   l2s: tuple[float, ...] = (0.0,)
+
+  def __post_init__(self) -> None:
+    if self.seeds < 1:
+      raise ValueError(f'seeds is {self.seeds}; give at least 1.')
+    for name in ('learning_rates', 'l2s'):
+      values = getattr(self, name)
+      if not values or not all(0 <= v < math.inf for v in values):
+        said = ','.join(map(str, values)) or 'empty'
+        raise ValueError(
+          f'{name} is {said}; give one or more numbers from 0 on.'
+        )
+      if len(set(values)) < len(values):
+        raise ValueError(f'{name} has a value twice: {values}.')
 
 
 @dataclasses.dataclass(frozen=True)

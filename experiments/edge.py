@@ -1,10 +1,12 @@
 """Where a process begins: parsing, JAX's settings, and errors as sentences."""
 
+import contextlib
 import logging
 import os
+import signal
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,14 +23,35 @@ from mlc.data.dataset import DatasetError
 from mlc.run_directory import RunDirectory, RunDirectoryError
 
 FLAGS = flags.FLAGS
+_LINE, _TIME = '%(asctime)s %(levelname).1s %(message)s', '%H:%M:%S'
+
+
+class Refusal(ValueError):
+  """What was asked for cannot be done; nothing was begun."""
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+  """Around all that looks at what was asked for, before anything is done.
+
+  A ValueError is then the user's to mend. After that it is a fault of the
+  program, and keeps its traceback.
+  """
+  try:
+    yield
+  except _MENDABLE:
+    raise
+  except ValueError as error:
+    raise Refusal(str(error)) from error
+
 
 # What a user can mend: shown as one sentence, without a traceback.
 _MENDABLE = (
   DatasetError,
   MissingCapabilityError,
+  OSError,
+  Refusal,
   RunDirectoryError,
-  FileNotFoundError,
-  ValueError,
 )
 
 
@@ -37,11 +60,14 @@ def start(
   parse: Callable[[Sequence[str]], list[str]],
 ) -> int:
   """Runs a program: flags, settings, main; returns its exit code."""
+  sweep.exit_with_launcher()
 
   def guarded(argv: Sequence[str]) -> int:
     configure(FLAGS.workdir)
     try:
       return main(argv)
+    except BrokenPipeError:
+      return _nobody_reads()
     except _MENDABLE as error:
       if os.environ.get('MLC_TRACEBACK'):
         raise
@@ -51,23 +77,31 @@ def start(
       print('interrupted; the same command continues.', file=sys.stderr)
       return 130
 
-  def parsed(argv: Sequence[str]) -> list[str]:
-    app.define_help_flags()
-    try:
-      return parse(argv)
-    except ValueError as error:
-      raise flags.Error(str(error)) from error
-
-  return app.run(guarded, flags_parser=lambda argv: _parsed(parsed, argv)) or 0
+  return app.run(guarded, flags_parser=lambda argv: _parsed(parse, argv)) or 0
 
 
-def _parsed(parse, argv):
+def _parsed(
+  parse: Callable[[Sequence[str]], list[str]], argv: Sequence[str]
+) -> list[str]:
+  app.define_help_flags()
   try:
     return parse(argv)
-  except flags.Error as error:
+  except (flags.Error, ValueError) as error:
     print(f'{os.path.basename(argv[0])}: error: {error}', file=sys.stderr)
     print('Pass --helpshort to see the flags that apply.', file=sys.stderr)
     sys.exit(2)
+  except BrokenPipeError:
+    sys.exit(_nobody_reads())
+  except SystemExit:
+    # A help flag, after it has printed: to ask is no failure.
+    sys.exit(0)
+
+
+def _nobody_reads() -> int:
+  """The exit code when the output went into a pipe that was closed."""
+  # Python flushes at its end, which would fail again.
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+  return 128 + signal.SIGPIPE
 
 
 def configure(workdir: str) -> None:
@@ -75,8 +109,8 @@ def configure(workdir: str) -> None:
   absl_logging.use_python_logging(quiet=True)
   logging.basicConfig(
     level=logging.WARNING,
-    format='%(asctime)s %(levelname).1s %(message)s',
-    datefmt='%H:%M:%S',
+    format=_LINE,
+    datefmt=_TIME,
     stream=sys.stderr,
     force=True,
   )
@@ -90,10 +124,35 @@ def configure(workdir: str) -> None:
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
 
 
+@contextlib.contextmanager
+def logged(directory: RunDirectory) -> Iterator[None]:
+  """What is logged inside also goes to the log.txt of an open run."""
+  root = logging.getLogger()
+  if _is_open_as(sys.stderr, directory.log_path):
+    # A sweep has sent all output there already.
+    yield
+    return
+  handler = logging.FileHandler(directory.log_path)
+  handler.setFormatter(logging.Formatter(_LINE, _TIME))
+  root.addHandler(handler)
+  try:
+    yield
+  finally:
+    root.removeHandler(handler)
+    handler.close()
+
+
+def _is_open_as(stream: Any, path: os.PathLike[str]) -> bool:
+  try:
+    return os.path.samestat(os.fstat(stream.fileno()), os.stat(path))
+  except (OSError, ValueError):
+    return False
+
+
 def no_arguments(argv: Sequence[str]) -> None:
   """Refuses what is neither a flag nor a value of one."""
   if len(argv) > 1:
-    raise ValueError(
+    raise Refusal(
       f'{argv[1]!r} is not a flag; write --name=value. Pass --helpshort to see '
       'the flags that apply.'
     )
@@ -102,11 +161,12 @@ def no_arguments(argv: Sequence[str]) -> None:
 def show(directory: RunDirectory) -> None:
   """Prints what a finished run found on the test rows."""
   results = directory.read_results()
-  title = f'{results["method"]} on {results["dataset"]}'
-  show_rows(title, results['rows'])
   lost = sum(run['diverged'] for run in results['runs'])
   if lost:
     print(f'{lost} of {len(results["runs"])} runs diverged and are left out.')
+  if results['rows']:
+    title = f'{results["method"]} on {results["dataset"]}'
+    show_rows(title, results['rows'])
   print(f'Results  {os.path.relpath(directory.results_path)}')
 
 
@@ -118,7 +178,7 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
       key = (row['metric'], row['decoder'])
       values.setdefault(key, []).append(row['value'])
   decoders = list(dict.fromkeys(decoder for _, decoder in values))
-  table = Table(title=f'{title}, test rows', box=rich.box.SIMPLE_HEAD)
+  table = Table(box=rich.box.SIMPLE_HEAD)
   table.add_column('metric')
   for decoder in decoders:
     table.add_column(decoder, justify='right')
@@ -126,6 +186,7 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     table.add_row(
       metric, *(_mean(values.get((metric, decoder))) for decoder in decoders)
     )
+  print(f'{title}, means over the test rows of all seeds and folds')
   Console(highlight=False).print(table)
 
 

@@ -9,26 +9,33 @@ results.json is left as it is, and so is what a study reports. Takes seconds.
 """
 
 import json
-import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from absl import flags
 
 from experiments import edge
 from experiments import flags as experiment_flags
 from experiments.config import experiment_from
-from experiments.experiment import build_model, count_label_sets, plan
-from experiments.flags import Option
-from experiments.judgement import MODEL, judge, stacked_shapes
+from experiments.experiment import (
+  build_model,
+  count_label_sets,
+  plan,
+  rehearse,
+)
+from experiments.flags import DECODER, Option
+from experiments.judgement import judge, read_model, stacked_shapes
 from mlc.data import sources
 from mlc.data.arrays import to_device
+from mlc.data.dataset import Dataset
+from mlc.methods import DECODERS
 from mlc.run_directory import (
   RunDirectory,
   RunDirectoryError,
+  naming_path,
   write_atomic,
 )
-from mlc.training.checkpoint import Checkpoints
 
 FLAGS = flags.FLAGS
 
@@ -36,10 +43,10 @@ FLAGS = flags.FLAGS
 def evaluate(
   directory: RunDirectory,
   decoders: Sequence[str],
-  options: dict[str, object],
+  options: Mapping[str, Any],
   *,
   data_dir: str = '',
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
   """Rows as in results.json, for other decoders on a finished run.
 
   Args:
@@ -53,55 +60,77 @@ def evaluate(
       it was trained on.
   """
   if not directory.is_done:
-    state = directory.status()
-    raise RunDirectoryError(
-      f'{directory.path} is not done ({state.state}: {state.reason}). Finish '
-      f'it first: python -m experiments.train --flagfile='
-      f'{directory.flags_path}'
-    )
+    refuse_unfinished(directory)
   config = directory.read_config()
   trained = experiment_from(config)
-  dataset = sources.load(trained.data.dataset, data_dir=data_dir)
-  if dataset.content_hash != config['content_hash']:
-    raise RunDirectoryError(
-      f'data set {dataset.name} is not the one that {directory.path} was '
-      f'trained on: its content hash is {dataset.content_hash[:12]}, the run '
-      f'has {config["content_hash"][:12]}. Give its --data_dir.'
-    )
-  trial = plan(trained, dataset)
-  experiment = experiment_flags.with_decoders(trained, decoders, options)
-  model = build_model(experiment, dataset, count_label_sets(dataset, trial))
+  with edge.refusing():
+    dataset = sources.load(trained.data.dataset, data_dir=data_dir)
+    refuse_other_data(directory, config, dataset)
+    experiment = experiment_flags.with_decoders(trained, decoders, options)
+    rehearse(build_model(experiment, dataset, num_label_sets=1), dataset)
+    trial = plan(trained, dataset)
+    model = build_model(experiment, dataset, count_label_sets(dataset, trial))
+    if not len(trial.splits[0].validation):
+      rehearse(model, dataset, validation_rows=0)
   data = to_device(dataset)
   selected = [
     index
     for index, run in enumerate(directory.read_results()['runs'])
     if run['selected']
   ]
-  found = Checkpoints(directory.checkpoints_path / MODEL, config).restore(
-    stacked_shapes(model, data, trial, selected)
+  params = read_model(
+    directory, config, stacked_shapes(model, data, trial, selected)
   )
-  if found is None:
-    raise RunDirectoryError(
-      f'{directory.checkpoints_path / MODEL} holds no parameters; train the '
-      'run again.'
-    )
-  rows, _ = judge(model, dataset, data, trial, selected, found[1])
+  rows, _ = judge(model, dataset, data, trial, selected, params)
   return rows
+
+
+def refuse_unfinished(directory: RunDirectory) -> None:
+  """Says how far a run is and how to finish it."""
+  if not directory.config_path.exists():
+    raise RunDirectoryError(
+      f'{directory.path} is no run directory: it has no config.json. Runs are '
+      'in <workdir>/<study>/.'
+    )
+  state = directory.status()
+  raise RunDirectoryError(
+    f'{directory.path} is not done ({state.state}: {state.reason}). Finish '
+    f'it first: python -m experiments.train --flagfile={directory.flags_path}'
+  )
+
+
+def refuse_other_data(
+  directory: RunDirectory, config: Mapping[str, Any], dataset: Dataset
+) -> None:
+  """Refuses data that are not those on which a run was trained."""
+  if dataset.content_hash != config['content_hash']:
+    raise RunDirectoryError(
+      f'data set {dataset.name} is not the one that {directory.path} was '
+      f'trained on: its content hash is {dataset.content_hash[:12]}, the run '
+      f'has {config["content_hash"][:12]}. Give the --data_dir of that time, '
+      'or train on these data in another --workdir.'
+    )
 
 
 def main(argv: Sequence[str]) -> int:
   edge.no_arguments(argv)
+  if not FLAGS.run or not FLAGS.decoders:
+    raise edge.Refusal(
+      'name a finished run and what to decode it with, such as '
+      '--run=runs/dependence/yeast-... --decoders=subset,f_beta.'
+    )
   directory = RunDirectory(FLAGS.run)
   options = {
     name: FLAGS[name].value
     for name in FLAGS
-    if name.startswith('decoder.') and FLAGS[name].value is not None
+    if name.startswith(DECODER) and FLAGS[name].value is not None
   }
   rows = evaluate(directory, FLAGS.decoders, options, data_dir=FLAGS.data_dir)
-  said = [f'{name.removeprefix("decoder.")}={v}' for name, v in options.items()]
-  path = directory.path / 'evaluations' / ('-'.join([*FLAGS.decoders, *said]))
-  path = pathlib.Path(f'{path}.json')
-  path.parent.mkdir(exist_ok=True)
+  said = [f'{name.removeprefix(DECODER)}={v}' for name, v in options.items()]
+  name = '-'.join([*FLAGS.decoders, *said])
+  path = directory.path / 'evaluations' / f'{name}.json'
+  with naming_path(path):
+    path.parent.mkdir(exist_ok=True)
   write_atomic(path, (json.dumps(rows, indent=1) + '\n').encode())
   edge.show_rows(str(directory.path), rows)
   print(f'Written to {path}')
@@ -110,20 +139,16 @@ def main(argv: Sequence[str]) -> int:
 
 def parse(argv: Sequence[str]) -> list[str]:
   chosen = experiment_flags.first_stage(argv, ('decoders',))
-  names = tuple(filter(None, chosen.get('decoders', '').split(',')))
-  if not names:
-    raise ValueError(
-      'name what to decode with, such as --decoders=subset,f_beta.'
-    )
+  names = experiment_flags.names(chosen.get('decoders', '')) or DECODERS
+  known = ', '.join(DECODERS)
   for option in (
-    Option('run', str, None, 'directory of a finished run.'),
-    Option('decoders', tuple[str, ...], (), 'how to decide.'),
+    Option('run', str, '', 'directory of a finished run.'),
+    Option('decoders', tuple[str, ...], (), f'how to decide. Known: {known}.'),
   ):
     experiment_flags.define(option, FLAGS)
   experiment_flags.define_places(FLAGS)
   for option in experiment_flags.decoder_options(names):
     experiment_flags.define(option, FLAGS, optional=True)
-  flags.mark_flag_as_required('run')
   return FLAGS(list(argv))
 
 

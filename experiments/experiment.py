@@ -5,16 +5,28 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import scipy.sparse
 
 from experiments.config import Experiment
-from experiments.flags import options_for
-from mlc.base import Batch, Decoder, Encoder, Head, Loss, Params, lookup
+from experiments.flags import DECODER, ENCODER, HEAD, LOSS, options_for
+from mlc import evaluation
+from mlc.base import (
+  Batch,
+  Decoder,
+  Encoder,
+  Head,
+  Loss,
+  Params,
+  SparseRows,
+  lookup,
+)
 from mlc.data import splits
 from mlc.data.dataset import Dataset
 from mlc.encoders.standardized import standardized
 from mlc.methods import (
   DECODERS,
   ENCODERS,
+  LOSSES,
   METHODS,
   build_head,
   build_loss,
@@ -67,25 +79,25 @@ def build_model(
       'num_labels': dataset.num_labels,
       'num_label_sets': num_label_sets,
     },
-    options_for(method.head, 'model.', given),
+    options_for(method.head, HEAD, given),
   )
   check_match(head, dataset, experiment.allow_mismatch)
   encoder_factory = lookup(experiment.encoder, ENCODERS, 'encoder')
-  encoder = encoder_factory(**options_for(encoder_factory, 'encoder.', given))
+  encoder = encoder_factory(**options_for(encoder_factory, ENCODER, given))
   if experiment.data.standardize:
     encoder = standardized(encoder)
   decoders = {}
   for name in experiment.decoders or (method.decoder,):
     factory = lookup(name, DECODERS, 'decoder')
-    decoders[name] = factory(**options_for(factory, 'decoder.', given))
-    decoders[name].exactness(head)
+    decoder = factory(**options_for(factory, DECODER, given))
+    decoder.exactness(head)
+    # Its own name says with which options: threshold_0.3 is not hamming.
+    decoders[decoder.name] = decoder
   loss_name = experiment.loss or method.loss
-  options = {
-    name.removeprefix('loss.'): value
-    for name, value in given.items()
-    if name.startswith('loss.')
-  }
-  return Model(encoder, head, build_loss(loss_name, head, options), decoders)
+  loss_factory = lookup(loss_name, LOSSES, 'loss')
+  loss_options = options_for(loss_factory, LOSS, given)
+  loss = build_loss(loss_name, head, loss_options)
+  return Model(encoder, head, loss, decoders)
 
 
 def check_match(head: Head, dataset: Dataset, allow_mismatch: bool) -> None:
@@ -107,6 +119,54 @@ def check_match(head: Head, dataset: Dataset, allow_mismatch: bool) -> None:
       '--method=binary_relevance'
     )
   raise ValueError(f'{problem}, or insist with --allow_mismatch.')
+
+
+def rehearse(
+  model: Model, dataset: Dataset, *, validation_rows: int = 2
+) -> None:
+  """Traces every step on shapes alone: what cannot be done is refused now.
+
+  Nothing is computed or compiled.
+
+  Args:
+    model: what is to be trained.
+    dataset: for its shapes.
+    validation_rows: 0 when decoders will have none to be fitted on.
+
+  Raises:
+    ValueError: from whatever step cannot be done.
+  """
+
+  def rows(count: int) -> Batch:
+    shape = jax.ShapeDtypeStruct
+    y = (count, dataset.num_labels)
+    x: Any = shape((count, dataset.num_features), np.float32)
+    if scipy.sparse.issparse(dataset.x):
+      entries = shape((count, 1), np.int32), shape((count, 1), np.float32)
+      x = SparseRows(*entries, dataset.num_features)
+    return Batch(
+      x=x,
+      y=shape(y, np.float32),
+      where=None if dataset.where is None else shape(y, np.bool_),
+      weight=shape((count,), np.float32),
+    )
+
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  params = jax.eval_shape(model.init, key, rows(2))
+  jax.eval_shape(
+    lambda params, rows, key: model.losses(params, rows, key=key),
+    params,
+    rows(2),
+    key,
+  )
+  jax.eval_shape(
+    lambda params, rows, key: evaluation.fit_decoders(
+      model.encoder, model.head, model.decoders, params, rows, key
+    ),
+    params,
+    rows(validation_rows),
+    key,
+  )
 
 
 class Trial(NamedTuple):

@@ -26,6 +26,16 @@ from mlc.training.options import TrainOptions
 PARTS = {'data': DataOptions, 'search': Search, 'train': TrainOptions}
 _NOT_FLAGS = {*PARTS, 'options'}
 
+# Flags whose values are names; the help lists them.
+_TABLES: Mapping[str, Mapping[str, Any]] = {
+  'method': METHODS,
+  'loss': LOSSES,
+  'encoder': ENCODERS,
+  'decoders': DECODERS,
+}
+HEAD, ENCODER, LOSS, DECODER = 'model.', 'encoder.', 'loss.', 'decoder.'
+REQUIRED = inspect.Parameter.empty
+
 
 class Option(NamedTuple):
   """One flag to be: name, type, default and the line that explains it."""
@@ -42,17 +52,25 @@ class _TupleParser(flags.ArgumentParser):
   def __init__(self, element: Callable[[str], Any]):
     super().__init__()
     self._element = element
-    self.syntactic_help = f'comma-separated {element.__name__}s'
+    self.syntactic_help = self.flag_type()
 
   def parse(self, argument):
     if isinstance(argument, str):
-      # `name,option=value` is one value: a data set may have options.
-      parts = re.split(r',(?!\s*\w+=)', argument)
-      argument = [part.strip() for part in parts if part.strip()]
+      argument = names(argument)
     return tuple(self._element(part) for part in argument)
 
   def flag_type(self):
-    return f'comma-separated {self._element.__name__}s'
+    what = {str: 'names', float: 'numbers'}[self._element]
+    return f'comma-separated {what}'
+
+
+def names(text: str) -> tuple[str, ...]:
+  """The parts of a comma-separated text.
+
+  `name,option=value` is one part: a data set may have options.
+  """
+  parts = re.split(r',(?!\s*\w+=)', text)
+  return tuple(part.strip() for part in parts if part.strip())
 
 
 class _TupleSerializer(flags.ArgumentSerializer):
@@ -61,24 +79,36 @@ class _TupleSerializer(flags.ArgumentSerializer):
 
 
 def options_of(source: Any, prefix: str = '') -> list[Option]:
-  """The options of a dataclass (its fields) or a factory (keyword-only)."""
+  """The options of a dataclass (its fields) or a factory (its arguments).
+
+  Of the factory of a head the positional arguments are facts of the data, and
+  no options. An option without a default has `REQUIRED` for one.
+  """
   described = _described(inspect.getdoc(source) or '')
   if dataclasses.is_dataclass(source):
-    names = [
+    found = [
       (f.name, f.type, f.default)
       for f in dataclasses.fields(source)
       if f.name not in _NOT_FLAGS
     ]
   else:
-    names = [
+    found = [
       (p.name, p.annotation, p.default)
       for p in inspect.signature(source).parameters.values()
-      if p.kind is p.KEYWORD_ONLY
+      if p.kind is p.KEYWORD_ONLY or prefix != HEAD
     ]
   return [
-    Option(prefix + name, kind, default, described.get(name, ''))
-    for name, kind, default in names
+    Option(prefix + name, kind, default, _help(name, described, default))
+    for name, kind, default in found
   ]
+
+
+def _help(name: str, described: Mapping[str, str], default: Any) -> str:
+  text = described.get(name, '')
+  table = _TABLES.get(name, {})
+  if table:
+    text += f' Known: {", ".join(table)}.'
+  return f'{text} Has no default.' if default is REQUIRED else text
 
 
 def _described(docstring: str) -> dict[str, str]:
@@ -96,7 +126,9 @@ def define(
   option: Option, values: flags.FlagValues, *, optional: bool = False
 ) -> None:
   """Defines the flag of an option; `optional` makes its default None."""
-  default = None if optional else option.default
+  default = option.default
+  if optional or default is REQUIRED:
+    default = None
   kwargs = {'flag_values': values, 'module_name': sys.argv[0]}
   kind = option.kind
   if typing.get_origin(kind) is Literal:
@@ -132,15 +164,25 @@ def selectable_options(
   """The options that exist for what has been selected."""
   options: dict[str, Option] = {}
   sources = [
-    *(('model.', lookup(m, METHODS, 'method').head) for m in methods),
-    ('encoder.', lookup(encoder, ENCODERS, 'encoder')),
+    *((HEAD, lookup(m, METHODS, 'method').head) for m in methods),
+    (ENCODER, lookup(encoder, ENCODERS, 'encoder')),
   ]
   if loss:
-    sources.append(('loss.', lookup(loss, LOSSES, 'loss')))
+    sources.append((LOSS, lookup(loss, LOSSES, 'loss')))
   for prefix, factory in sources:
     for option in options_of(factory, prefix):
       options.setdefault(option.name, option)
   return [*options.values(), *decoder_options(decoders)]
+
+
+def options_for_experiment(experiment: Experiment) -> list[Option]:
+  """The options that exist for what an experiment names."""
+  return selectable_options(
+    [experiment.method],
+    experiment.encoder,
+    experiment.loss,
+    experiment.decoders,
+  )
 
 
 def decoder_options(decoders: Iterable[str]) -> list[Option]:
@@ -148,7 +190,7 @@ def decoder_options(decoders: Iterable[str]) -> list[Option]:
   options: dict[str, Option] = {}
   for name in decoders:
     factory = lookup(name, DECODERS, 'decoder')
-    for option in options_of(factory, 'decoder.'):
+    for option in options_of(factory, DECODER):
       options.setdefault(option.name, option)
   return list(options.values())
 
@@ -160,7 +202,7 @@ def with_decoders(
   kept = {
     name: value
     for name, value in experiment.options.items()
-    if not name.startswith('decoder.')
+    if not name.startswith(DECODER)
   }
   return dataclasses.replace(
     experiment, decoders=tuple(decoders), options={**kept, **options}
@@ -170,46 +212,57 @@ def with_decoders(
 def with_options(
   experiment: Experiment, options: Mapping[str, Any]
 ) -> Experiment:
-  """The experiment with those of the options that exist for it."""
+  """The experiment with those of the options that exist for it.
+
+  One that states a default is left out, so that equal experiments are equal.
+  """
   exist = {
-    option.name
-    for option in selectable_options(
-      [experiment.method],
-      experiment.encoder,
-      experiment.loss,
-      experiment.decoders,
-    )
+    option.name: option.default for option in options_for_experiment(experiment)
   }
   merged = {**experiment.options, **options}
-  kept = {name: value for name, value in merged.items() if name in exist}
+  kept = {
+    name: value
+    for name, value in merged.items()
+    if name in exist and value != exist[name]
+  }
   return dataclasses.replace(experiment, options=kept)
 
 
 def options_for(
   factory: Callable[..., Any], prefix: str, given: Mapping[str, Any]
 ) -> dict[str, Any]:
-  """Those of the given options that a factory takes, by argument name."""
-  return {
-    option.name.removeprefix(prefix): given[option.name]
-    for option in options_of(factory, prefix)
-    if option.name in given
-  }
+  """Those of the given options that a factory takes, by argument name.
+
+  Raises:
+    ValueError: one that has no default is not given.
+  """
+  taken = {}
+  for option in options_of(factory, prefix):
+    if given.get(option.name) is not None:
+      taken[option.name.removeprefix(prefix)] = given[option.name]
+    elif option.default is REQUIRED:
+      raise ValueError(
+        f'{factory.__name__} needs --{option.name}: {option.help}'
+      )
+  return taken
 
 
-def first_stage(argv: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+def first_stage(argv: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
   """The values of some flags, read before the others are defined.
 
   Args:
     argv: the command line with the program name; flag files are followed.
-    names: flags to read; those absent are left out.
+    wanted: flags to read; those absent are left out.
   """
   early = flags.FlagValues()
+  # Otherwise the value of a flag that is not known yet would end the reading.
+  early.set_gnu_getopt(True)
   flags.DEFINE_string('flagfile', '', '', flag_values=early)
-  for name in names:
+  for name in wanted:
     flags.DEFINE_string(name, None, '', flag_values=early)
   argv = early.read_flags_from_files(list(argv), force_gnu=True)
   early(argv, known_only=True)
-  values = {name: early[name].value for name in names}
+  values = {name: early[name].value for name in wanted}
   return {name: value for name, value in values.items() if value is not None}
 
 
@@ -218,7 +271,7 @@ def define_experiment(argv: Sequence[str], values: flags.FlagValues) -> None:
   chosen = first_stage(argv, ('method', 'encoder', 'loss', 'decoders'))
   method = chosen.get('method', Experiment.method)
   default = lookup(method, METHODS, 'method')
-  decoders = tuple(filter(None, chosen.get('decoders', '').split(',')))
+  decoders = names(chosen.get('decoders', ''))
   for part in (Experiment, *PARTS.values()):
     for option in options_of(part):
       define(option, values)
@@ -251,14 +304,14 @@ def experiment_of(values: flags.FlagValues) -> Experiment:
   top = {
     option.name: values[option.name].value for option in options_of(Experiment)
   }
-  prefixes = ('model.', 'encoder.', 'loss.', 'decoder.')
+  prefixes = (HEAD, ENCODER, LOSS, DECODER)
   options = {
     name: values[name].value
     for name in values
-    if name.startswith(prefixes) and values[name].value != values[name].default
+    if name.startswith(prefixes) and values[name].value is not None
   }
   parts = {name: part(cls) for name, cls in PARTS.items()}
-  return resolved(Experiment(**top, **parts, options=options))
+  return with_options(resolved(Experiment(**top, **parts)), options)
 
 
 def resolved(experiment: Experiment) -> Experiment:

@@ -1,6 +1,6 @@
 """The last step of an experiment: the selected runs meet the test rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from mlc.data.dataset import Dataset
 from mlc.data.splits import Split
 from mlc.numerics import split_frozen
 from mlc.run_directory import RunDirectory
-from mlc.training.checkpoint import Checkpoints
+from mlc.training.checkpoint import CheckpointError, Checkpoints
 
 MODEL = 'model'
 
@@ -81,22 +81,32 @@ def judge(
     part: jax.device_get(judged(params, states, rows, keys))
     for part, rows in indices.items()
   }
-  rows = [
+  found = [
     {
       'decoder': decoder,
       'seed': split.seed,
       'fold': split.fold,
       'split': part,
       'metric': name,
-      'value': float(values[run]),
+      'value': float(out.values[decoder][name][run]),
       'exactness': exactness_of(name, model, decoder, kinds),
     }
     for part, out in result.items()
-    for decoder, of_decoder in out.values.items()
-    for name, values in of_decoder.items()
+    for decoder in model.decoders
+    for name in in_order(out.values[decoder], kinds)
     for run, split in enumerate(splits)
   ]
-  return rows, arrays_of(dataset, splits, indices, result)
+  return found, arrays_of(dataset, splits, indices, result)
+
+
+def in_order(names: Iterable[str], first: Iterable[str]) -> list[str]:
+  """The names in the order of `first`, the others after them.
+
+  Compiled functions give dictionaries back in alphabetical order.
+  """
+  there = list(names)
+  ordered = [name for name in first if name in there]
+  return ordered + [name for name in there if name not in ordered]
 
 
 def fit_states(
@@ -151,22 +161,42 @@ def padded(
   return jnp.asarray(index, jnp.int32), jnp.asarray(weight, jnp.float32)
 
 
-def arrays_of(dataset, splits, indices, result) -> dict[str, np.ndarray]:
-  """What predictions.npz holds: test rows, truth, marginals, decisions."""
+def arrays_of(
+  dataset: Dataset,
+  splits: Sequence[Split],
+  indices: Mapping[str, tuple[jax.Array, jax.Array]],
+  result: Mapping[str, evaluation.Judged],
+) -> dict[str, np.ndarray]:
+  """What predictions.npz holds, with a leading axis of seeds and folds.
+
+  `row` tells the test rows, -1 being none: beside it stand their truth `y`
+  (and `where`), `marginals` and a `decision_<name>` for each decoder.
+  `train_row` and `validation_row` are the other rows of the split.
+  """
   index, weight = (np.asarray(part) for part in indices['test'])
   out = result['test']
+  where = {} if dataset.where is None else {'where': dataset.where[index]}
   return {
     'label_names': np.asarray(dataset.label_names),
     'seed': np.asarray([split.seed for split in splits]),
     'fold': np.asarray([split.fold for split in splits]),
+    'train_row': _rows([split.train for split in splits]),
+    'validation_row': _rows([split.validation for split in splits]),
     'row': np.where(weight > 0, index, -1),
     'y': dataset.y[index],
+    **where,
     'marginals': np.asarray(out.marginals),
     **{
       f'decision_{name}': np.asarray(decision).astype(np.uint8)
       for name, decision in out.decisions.items()
     },
   }
+
+
+def _rows(parts: Sequence[np.ndarray]) -> np.ndarray:
+  """Index arrays of one length, filled up with -1."""
+  index, weight = padded(parts, max(map(len, parts)))
+  return np.where(np.asarray(weight) > 0, np.asarray(index), -1)
 
 
 def parameter_count(params: Params) -> int:
@@ -200,5 +230,28 @@ def save_model(
 ) -> None:
   """Keeps the selected parameters, from which `evaluate` decodes again."""
   kept = Checkpoints(directory.checkpoints_path / MODEL, config, keep=1)
-  kept.restore(params)
+  # What an earlier start left follows from the state of the training.
+  kept.discard()
   kept.save(0, params)
+
+
+def read_model(
+  directory: RunDirectory, config: Mapping[str, Any], shapes: Params
+) -> Params:
+  """The parameters that `save_model` kept.
+
+  Raises:
+    RunDirectoryError: they are missing or damaged.
+  """
+  path = directory.checkpoints_path / MODEL
+  again = (
+    f'To have it written again: remove {path} and {directory.done_path}, then '
+    f'python -m experiments.train --flagfile={directory.flags_path}'
+  )
+  try:
+    found = Checkpoints(path, config).restore(shapes)
+  except CheckpointError as error:
+    raise CheckpointError(f'{error}\n{again}') from error
+  if found is None:
+    raise CheckpointError(f'{path} holds no parameters. {again}')
+  return found[1]

@@ -25,7 +25,7 @@ from mlc import sweep
 from mlc.base import lookup
 from mlc.data import sources
 from mlc.methods import METHODS
-from mlc.run_directory import RunDirectory, exclusive
+from mlc.run_directory import RunDirectory, exclusive, naming_path
 from mlc.training.options import TrainOptions
 
 FLAGS = flags.FLAGS
@@ -49,10 +49,10 @@ OPTIONS = (
 def parse(argv: Sequence[str]) -> list[str]:
   """Defines the flags of the study and of every method in it, then parses."""
   chosen = experiment_flags.first_stage(
-    argv, ('study', 'methods', 'encoder', 'loss', 'decoders')
+    argv, ('study', 'datasets', 'methods', 'encoder', 'loss', 'decoders')
   )
   study = lookup(chosen.get('study', 'dependence'), STUDIES, 'study')
-  methods = _names(chosen.get('methods', '')) or study.methods
+  names = experiment_flags.names
   for option in OPTIONS:
     experiment_flags.define(option, FLAGS)
   experiment_flags.define_places(FLAGS)
@@ -60,38 +60,48 @@ def parse(argv: Sequence[str]) -> list[str]:
     for option in experiment_flags.options_of(part):
       if option.name not in _FIXED:
         experiment_flags.define(option, FLAGS, optional=True)
-  for option in experiment_flags.selectable_options(
-    methods,
-    chosen.get('encoder', 'mlp'),
-    chosen.get('loss', ''),
-    _names(chosen.get('decoders', '')),
-  ):
+  selected = {key: chosen[key] for key in ('encoder', 'loss') if key in chosen}
+  if 'decoders' in chosen:
+    selected['decoders'] = names(chosen['decoders'])
+  planned = lay_out(
+    '',
+    study,
+    names(chosen.get('datasets', '')) or study.datasets,
+    names(chosen.get('methods', '')) or study.methods,
+    selected,
+  )
+  options = (experiment_flags.options_for_experiment(e) for e in planned)
+  for option in {o.name: o for part in options for o in part}.values():
     experiment_flags.define(option, FLAGS, optional=True)
   return FLAGS(list(argv))
 
 
 def main(argv: Sequence[str]) -> int:
   edge.no_arguments(argv)
-  study = lookup(FLAGS.study, STUDIES, 'study')
-  experiments = lay_out(
-    FLAGS.study,
-    study,
-    FLAGS.datasets or study.datasets,
-    FLAGS.methods or study.methods,
-    given(),
-  )
-  for dataset in dict.fromkeys(e.data.dataset for e in experiments):
-    sources.find(dataset, data_dir=FLAGS.data_dir)
-  directory = pathlib.Path(FLAGS.workdir) / FLAGS.study
-  manifest = sweep.Manifest(
-    FLAGS.study, tuple(config_of(e) for e in experiments)
-  )
+  with edge.refusing():
+    study = lookup(FLAGS.study, STUDIES, 'study')
+    experiments = lay_out(
+      FLAGS.study,
+      study,
+      FLAGS.datasets or study.datasets,
+      FLAGS.methods or study.methods,
+      given(),
+    )
+    for dataset in dict.fromkeys(e.data.dataset for e in experiments):
+      sources.find(dataset, data_dir=FLAGS.data_dir)
+    directory = pathlib.Path(FLAGS.workdir) / FLAGS.study
+    manifest = sweep.Manifest(
+      FLAGS.study, tuple(config_of(e) for e in experiments)
+    )
+    if FLAGS.max_parallel < 0:
+      raise ValueError(f'max_parallel is {FLAGS.max_parallel}; 0 is automatic.')
   if FLAGS.dry_run:
     return say_plan(directory, manifest, experiments)
   if FLAGS.status:
     print(sweep.table(sweep.rows(directory, manifest.run_ids)))
     return 0
-  directory.mkdir(parents=True, exist_ok=True)
+  with naming_path(directory):
+    directory.mkdir(parents=True, exist_ok=True)
   with exclusive(directory / 'lock'):
     for sentence in sweep.freeze(directory, manifest):
       print(sentence)
@@ -232,7 +242,3 @@ def parallel(jobs: int) -> int:
     else (os.cpu_count() or 1)
   )
   return max(1, min(cores, 8, jobs))
-
-
-def _names(text: str) -> tuple[str, ...]:
-  return tuple(filter(None, text.split(',')))

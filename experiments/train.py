@@ -14,7 +14,8 @@ import logging
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
@@ -23,24 +24,44 @@ from experiments import edge
 from experiments import flags as experiment_flags
 from experiments.config import Experiment, config_of
 from experiments.experiment import (
+  Model,
+  Trial,
   build_model,
   count_label_sets,
   plan,
+  rehearse,
   select,
 )
 from experiments.judgement import judge, parameter_count, save_model
 from experiments.progress import Progress
+from mlc.base import Batch
 from mlc.data import sources
 from mlc.data.arrays import to_device
+from mlc.data.dataset import Dataset
 from mlc.data.profile import profile
 from mlc.numerics import take_rows
-from mlc.run_directory import RunDirectory, run_id
+from mlc.run_directory import (
+  RunDirectory,
+  refuse_change,
+  refuse_held,
+  run_id,
+)
 from mlc.training.checkpoint import Checkpoints
-from mlc.training.loop import fit
+from mlc.training.loop import Fitted, fit
 
 _log = logging.getLogger(__name__)
 
 FLAGS = flags.FLAGS
+
+
+class Prepared(NamedTuple):
+  """Everything that was looked at before the first file is written."""
+
+  config: Mapping[str, Any]
+  dataset: Dataset
+  data: Batch
+  trial: Trial
+  model: Model
 
 
 def run(
@@ -60,97 +81,137 @@ def run(
     The finished run directory.
   """
   began = time.perf_counter()
-  config = config_of(experiment)
-  directory = RunDirectory(
-    pathlib.Path(workdir) / experiment.study / run_id(config)
-  )
-  if directory.is_done:
-    _log.info('%s is done; nothing to do.', directory.path)
-    return directory
-  dataset = sources.load(experiment.data.dataset, data_dir=data_dir)
-  trial = plan(experiment, dataset)
-  model = build_model(experiment, dataset, count_label_sets(dataset, trial))
-  config['content_hash'] = dataset.content_hash
+  with edge.refusing():
+    directory = RunDirectory(
+      pathlib.Path(workdir) / experiment.study / run_id(config_of(experiment))
+    )
+    if directory.is_done:
+      _log.info('%s is done; nothing to do.', directory.path)
+      return directory
+    prepared = prepare(experiment, directory, data_dir)
   replay = [
     *experiment_flags.flags_of(experiment),
     f'--workdir={workdir}',
     f'--data_dir={data_dir}',
   ]
-  with directory.open(config, flags='\n'.join(replay) + '\n'):
-    for note in dataset.notes:
+  flags_text = '\n'.join(replay) + '\n'
+  with (
+    directory.open(prepared.config, flags=flags_text),
+    edge.logged(directory),
+  ):
+    for note in prepared.dataset.notes:
       _log.info('note: %s', note)
-    data = to_device(dataset)
-    progress = Progress(directory, trial.described)
-    checkpoints = Checkpoints(
-      directory.checkpoints_path,
-      config,
-      interval_secs=experiment.train.save_interval_secs,
-      log=directory.metrics_path,
-    )
-    with progress:
-      fitted = fit(
-        model.init,
-        model.losses,
-        data,
-        trial.runs,
-        experiment.train,
-        checkpoints=checkpoints,
-        on_epoch=progress.on_epoch,
-      )
-    selected = select(trial, fitted.best_validation_loss, fitted.diverged)
-    params = take_rows(fitted.params, np.asarray(selected, np.int32))
-    save_model(directory, config, params)
-    judged_at = time.perf_counter()
-    rows, arrays = judge(model, dataset, data, trial, selected, params)
-    directory.write_predictions(**arrays)
-    directory.write_results(
-      {
-        'study': experiment.study,
-        'run_id': directory.run_id,
-        'dataset': experiment.data.dataset,
-        'method': experiment.method,
-        'encoder': model.encoder.name,
-        'head': model.head.name,
-        'loss': model.loss.name,
-        'settings': config,
-        'rows': rows,
-        'runs': [
-          {
-            **described,
-            'best_epoch': int(fitted.best_epoch[r]),
-            'validation_loss': float(fitted.best_validation_loss[r]),
-            'train_loss': float(fitted.last_train_loss[r]),
-            'diverged': bool(fitted.diverged[r]),
-            'converged': None
-            if fitted.converged is None
-            else bool(fitted.converged[r]),
-            'selected': r in selected,
-          }
-          for r, described in enumerate(trial.described)
-        ],
-        'profile': profile(dataset),
-        'notes': list(dataset.notes),
-        'parameters': parameter_count(params),
-        'seconds': {
-          'compile': fitted.compile_seconds,
-          'train': fitted.train_seconds,
-          'evaluate': time.perf_counter() - judged_at,
-          'total': time.perf_counter() - began,
-        },
-      }
-    )
+    fitted = train(experiment, directory, prepared)
+    conclude(experiment, directory, prepared, fitted, began)
     directory.mark_done()
     _log.info('done in %.1f s: %s', time.perf_counter() - began, directory.path)
   return directory
 
 
+def prepare(
+  experiment: Experiment, directory: RunDirectory, data_dir: str
+) -> Prepared:
+  """Loads the data, lays out the runs and builds the model, or refuses."""
+  refuse_held(directory.lock_path)
+  dataset = sources.load(experiment.data.dataset, data_dir=data_dir)
+  config = {**config_of(experiment), 'content_hash': dataset.content_hash}
+  if directory.config_path.exists():
+    refuse_change(directory.read_config(), config, str(directory.path))
+  # Splitting may take longer than anyone wants to wait for a refusal.
+  rehearse(build_model(experiment, dataset, num_label_sets=1), dataset)
+  trial = plan(experiment, dataset)
+  model = build_model(experiment, dataset, count_label_sets(dataset, trial))
+  if not len(trial.splits[0].validation):
+    rehearse(model, dataset, validation_rows=0)
+  return Prepared(config, dataset, to_device(dataset), trial, model)
+
+
+def train(
+  experiment: Experiment, directory: RunDirectory, prepared: Prepared
+) -> Fitted:
+  """Trains all runs, from the newest checkpoint on."""
+  checkpoints = Checkpoints(
+    directory.checkpoints_path,
+    prepared.config,
+    interval_secs=experiment.train.save_interval_secs,
+    log=directory.metrics_path,
+  )
+  with Progress(directory, prepared.trial.described) as progress:
+    return fit(
+      prepared.model.init,
+      prepared.model.losses,
+      prepared.data,
+      prepared.trial.runs,
+      experiment.train,
+      checkpoints=checkpoints,
+      on_epoch=progress.on_epoch,
+    )
+
+
+def conclude(
+  experiment: Experiment,
+  directory: RunDirectory,
+  prepared: Prepared,
+  fitted: Fitted,
+  began: float,
+) -> None:
+  """Judges the selected runs and writes what was found."""
+  config, dataset, data, trial, model = prepared
+  selected = select(trial, fitted.best_validation_loss, fitted.diverged)
+  params = take_rows(fitted.params, np.asarray(selected, np.int32))
+  save_model(directory, config, params)
+  judged_at = time.perf_counter()
+  rows, arrays = judge(model, dataset, data, trial, selected, params)
+  directory.write_predictions(**arrays)
+  directory.write_results(
+    {
+      'study': experiment.study,
+      'run_id': directory.run_id,
+      'dataset': experiment.data.dataset,
+      'method': experiment.method,
+      'encoder': model.encoder.name,
+      'head': model.head.name,
+      'loss': model.loss.name,
+      'settings': config,
+      'rows': rows,
+      'runs': [
+        described_run(described, fitted, r, r in selected)
+        for r, described in enumerate(trial.described)
+      ],
+      'profile': profile(dataset),
+      'notes': list(dataset.notes),
+      'parameters': parameter_count(fitted.params),
+      'seconds': {
+        'compile': fitted.compile_seconds,
+        'train': fitted.train_seconds,
+        'evaluate': time.perf_counter() - judged_at,
+        'total': time.perf_counter() - began,
+      },
+    }
+  )
+
+
+def described_run(
+  described: Mapping[str, Any], fitted: Fitted, r: int, selected: bool
+) -> dict[str, Any]:
+  """What results.json says of run r."""
+  converged = fitted.converged
+  return {
+    **described,
+    'best_epoch': int(fitted.best_epoch[r]),
+    'validation_loss': float(fitted.best_validation_loss[r]),
+    'train_loss': float(fitted.last_train_loss[r]),
+    'diverged': bool(fitted.diverged[r]),
+    'converged': None if converged is None else bool(converged[r]),
+    'selected': selected,
+  }
+
+
 def main(argv: Sequence[str]) -> int:
   edge.no_arguments(argv)
-  directory = run(
-    experiment_flags.experiment_of(FLAGS),
-    workdir=FLAGS.workdir,
-    data_dir=FLAGS.data_dir,
-  )
+  with edge.refusing():
+    experiment = experiment_flags.experiment_of(FLAGS)
+  directory = run(experiment, workdir=FLAGS.workdir, data_dir=FLAGS.data_dir)
   edge.show(directory)
   return 0
 

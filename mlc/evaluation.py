@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from mlc import distribution
 from mlc.base import Batch, Decoder, Encoder, Head, Key, Params, require
 from mlc.metrics import Metric, Predictions
 from mlc.metrics import evaluate as measure
@@ -96,14 +97,17 @@ def evaluate(
     A `Judged`.
   """
 
+  asked, of_block = tabulated(head)
+
   def decode_block(x):
     h = encoder.apply(params['encoder'], x)
+    known = of_block(params['head'], h)
     decide = {
-      name: decoder.decide(head, params['head'], h, states[name], key=key)
+      name: decoder.decide(asked, known, h, states[name], key=key)
       for name, decoder in decoders.items()
     }
-    marginals = require(head, 'marginals', 'evaluation')
-    return marginals(params['head'], h, key=key), decide
+    marginals = require(asked, 'marginals', 'evaluation')
+    return marginals(known, h, key=key), decide
 
   marginals, decisions = in_blocks(decode_block, rows.x, block)
   log_prob = None
@@ -142,6 +146,42 @@ def evaluate(
     for name, decision in decisions.items():
       values[name] |= regrets(truth, decision, rows.weight, block)
   return Judged(values, marginals, decisions)
+
+
+def tabulated(head: Head) -> tuple[Head, Callable[..., Params]]:
+  """A head that enumerates asked once a block, not once a decoder.
+
+  Returns:
+    The head whose answers are read off the table log p(y | h), and (params, h)
+    -> its parameters, which hold the table. A head that does not enumerate its
+    marginals comes back as it is.
+  """
+  if head.joint is None or head.exactness['marginals'] != 'enumerated':
+    return head, lambda params, h: params
+
+  def read(of_table):
+    return lambda params, h, *, key=None: of_table(params['table'])
+
+  def pass_on(function):
+    if function is None:
+      return None
+    return lambda params, *args, **kwargs: function(
+      params['head'], *args, **kwargs
+    )
+
+  asked = head._replace(
+    joint=read(lambda table: table),
+    marginals=read(distribution.table_marginals),
+    mode=read(distribution.table_mode),
+    cardinality_marginals=read(distribution.table_cardinality_marginals),
+    logits=pass_on(head.logits),
+    log_prob=pass_on(head.log_prob),
+    sample=pass_on(head.sample),
+    greedy=pass_on(head.greedy),
+    conditional=pass_on(head.conditional),
+  )
+  joint = head.joint
+  return asked, lambda params, h: {'head': params, 'table': joint(params, h)}
 
 
 def regrets(

@@ -20,25 +20,36 @@ METRICS = (
 
 def _conditions(dataset: str, method: str) -> Experiment:
   common = {
-    'seeds': 5,
-    'learning_rates': (1e-3, 3e-3, 1e-2),
     'decoders': ('hamming', 'subset', 'f_beta'),
-    'patience': 10,
+    'encoder': 'mlp',
+    'options': _OPTIONS.get(method, {}),
   }
   if dataset == 'movies':
     return experiment(
       dataset,
       method,
-      **{**common, 'seeds': 3},
-      epochs=15,
-      batch_size=512,
-      encoder='mlp',
-      options={'encoder.width': 64},
+      **{**common, 'options': {**common['options'], 'encoder.width': 64}},
+      seeds=3,
+      learning_rates=(1e-3, 3e-3),
+      epochs=8,
+      batch_size=256,
+      patience=3,
     )
   return experiment(
-    dataset, method, **common, epochs=60, batch_size=64, encoder='mlp'
+    dataset,
+    method,
+    **common,
+    seeds=5,
+    learning_rates=(1e-3, 3e-3, 1e-2),
+    epochs=60,
+    batch_size=64,
+    patience=10,
   )
 
+
+# Attention costs labels^2 x width a row: its width keeps the whole study
+# within minutes on two cores.
+_OPTIONS = {'label_attention': {'model.width': 32}}
 
 DEPENDENCE = Study(
   question='Did modelling the dependence between labels help?',
