@@ -1,4 +1,4 @@
-"""Compares finished runs, wherever they come from, in tables and a page.
+r"""Compares finished runs, wherever they come from, in tables and a page.
 
     python -m experiments.compare --runs=runs/a/yeast-...,runs/b/yeast-... \
       --out=comparison
@@ -7,6 +7,7 @@ Nothing is trained. The page is `<out>/report.html`.
 """
 
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -14,13 +15,22 @@ from absl import flags
 
 from experiments import edge
 from experiments import flags as experiment_flags
+from experiments.config import Experiment
 from experiments.flags import Option
 from experiments.reporting import report
 from experiments.studies.study import Study
+from mlc import metrics
+from mlc.base import lookup
+from mlc.metrics.regret import criteria
 from mlc.report.vocabulary import DEFAULT_METRICS
-from mlc.run_directory import RunDirectory, RunDirectoryError
+from mlc.run_directory import RunDirectory, RunDirectoryError, naming_path
 
 FLAGS = flags.FLAGS
+KNOWN_METRICS = {
+  **metrics.multilabel(),
+  **metrics.multiclass(),
+  **{f'regret_{name}': criterion for name, criterion in criteria().items()},
+}
 
 OPTIONS = (
   Option('runs', tuple[str, ...], (), 'run directories, or folders of them.'),
@@ -34,16 +44,20 @@ def main(argv: Sequence[str]) -> int:
   paths = [path for name in FLAGS.runs for path in run_directories(name)]
   if not paths:
     raise edge.Refusal('name the runs to compare: --runs=DIR,DIR.')
+  with edge.refusing():
+    for name in FLAGS.metrics:
+      lookup(name, KNOWN_METRICS, 'metric')
   study = Study(
     question='How do these runs compare?',
     datasets=(),
     methods=(),
-    conditions=lambda dataset, method: None,
+    conditions=lambda dataset, method: Experiment(method=method),
     metrics=FLAGS.metrics,
   )
   out = pathlib.Path(FLAGS.out)
-  out.mkdir(parents=True, exist_ok=True)
-  command = f'python -m experiments.compare --runs={",".join(FLAGS.runs)}'
+  with naming_path(out):
+    out.mkdir(parents=True, exist_ok=True)
+  command = shlex.join(['python', '-m', 'experiments.compare', *sys.argv[1:]])
   report(study, out, [str(path.resolve()) for path in paths], {}, command)
   return 0
 
@@ -66,7 +80,6 @@ def run_directories(name: str) -> list[pathlib.Path]:
 def parse(argv: Sequence[str]) -> list[str]:
   for option in OPTIONS:
     experiment_flags.define(option, FLAGS)
-  experiment_flags.define_places(FLAGS)
   return FLAGS(list(argv))
 
 

@@ -116,7 +116,7 @@ def experiment_from(config: Mapping[str, Any]) -> Experiment:
   rest = dict(config)
   rest.pop('content_hash', None)
 
-  def take(cls):
+  def take(cls: type) -> dict[str, Any]:
     names = [f.name for f in dataclasses.fields(cls)]
     values = {name: rest.pop(name) for name in names if name in rest}
     return {
@@ -124,7 +124,7 @@ def experiment_from(config: Mapping[str, Any]) -> Experiment:
       for name, value in values.items()
     }
 
-  parts = {
+  parts: dict[str, Any] = {
     'data': DataOptions(**take(DataOptions)),
     'search': Search(**take(Search)),
     'train': TrainOptions(**take(TrainOptions)),

@@ -63,7 +63,7 @@ def start(
   sweep.exit_with_launcher()
 
   def guarded(argv: Sequence[str]) -> int:
-    configure(FLAGS.workdir)
+    configure(FLAGS.workdir if 'workdir' in FLAGS else '')
     try:
       return main(argv)
     except BrokenPipeError:
@@ -105,7 +105,7 @@ def _nobody_reads() -> int:
 
 
 def configure(workdir: str) -> None:
-  """Sets up logging and the persistent compilation cache."""
+  """Sets up logging and, in the workdir, the persistent compilation cache."""
   absl_logging.use_python_logging(quiet=True)
   logging.basicConfig(
     level=logging.WARNING,
@@ -118,7 +118,7 @@ def configure(workdir: str) -> None:
     logging.getLogger(ours).setLevel(logging.INFO)
   for chatty in ('jax', 'absl', 'matplotlib', 'fontTools'):
     logging.getLogger(chatty).setLevel(logging.ERROR)
-  if not jax.config.jax_compilation_cache_dir:
+  if workdir and not jax.config.values['jax_compilation_cache_dir']:
     cache = os.path.join(os.path.abspath(workdir), '.cache', 'xla')
     jax.config.update('jax_compilation_cache_dir', cache)
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)

@@ -1,4 +1,4 @@
-"""Decodes a finished run again, with other decoders, without training.
+r"""Decodes a finished run again, with other decoders, without training.
 
     python -m experiments.evaluate --run=runs/dependence/yeast-... \
       --decoders=top_k --decoder.k=3

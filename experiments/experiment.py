@@ -138,7 +138,7 @@ def rehearse(
   """
 
   def rows(count: int) -> Batch:
-    shape = jax.ShapeDtypeStruct
+    shape: Any = jax.ShapeDtypeStruct
     y = (count, dataset.num_labels)
     x: Any = shape((count, dataset.num_features), np.float32)
     if scipy.sparse.issparse(dataset.x):

@@ -129,7 +129,7 @@ def define(
   default = option.default
   if optional or default is REQUIRED:
     default = None
-  kwargs = {'flag_values': values, 'module_name': sys.argv[0]}
+  kwargs: dict[str, Any] = {'flag_values': values, 'module_name': sys.argv[0]}
   kind = option.kind
   if typing.get_origin(kind) is Literal:
     choices = list(typing.get_args(kind))
@@ -146,7 +146,7 @@ def define(
   else:
     if isinstance(kind, types.UnionType):
       kind = next(k for k in typing.get_args(kind) if k is not type(None))
-    definers = {
+    definers: dict[type, Callable[..., Any]] = {
       bool: flags.DEFINE_bool,
       int: flags.DEFINE_integer,
       float: flags.DEFINE_float,
@@ -296,12 +296,12 @@ def define_places(values: flags.FlagValues) -> None:
 def experiment_of(values: flags.FlagValues) -> Experiment:
   """The experiment that parsed flags describe."""
 
-  def part(cls):
+  def part(cls: type) -> Any:
     return cls(
       **{option.name: values[option.name].value for option in options_of(cls)}
     )
 
-  top = {
+  top: dict[str, Any] = {
     option.name: values[option.name].value for option in options_of(Experiment)
   }
   prefixes = (HEAD, ENCODER, LOSS, DECODER)
@@ -310,7 +310,7 @@ def experiment_of(values: flags.FlagValues) -> Experiment:
     for name in values
     if name.startswith(prefixes) and values[name].value is not None
   }
-  parts = {name: part(cls) for name, cls in PARTS.items()}
+  parts: dict[str, Any] = {name: part(cls) for name, cls in PARTS.items()}
   return with_options(resolved(Experiment(**top, **parts)), options)
 
 

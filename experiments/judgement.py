@@ -56,8 +56,8 @@ def judge(
   )
   states = fit_states(model, data, splits, params, keys)
   kinds = metrics.multiclass() if model.head.one_hot else metrics.multilabel()
-  truth = dataset.log_joint
-  truth = None if truth is None else jnp.asarray(truth)
+  known = dataset.log_joint
+  truth = None if known is None else jnp.asarray(known)
 
   @jax.jit
   def judged(params, states, rows, keys):

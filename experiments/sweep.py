@@ -32,9 +32,21 @@ FLAGS = flags.FLAGS
 _FIXED = {'study', 'method', 'dataset'}
 
 OPTIONS = (
-  Option('study', str, 'dependence', 'which study to run.'),
-  Option('datasets', tuple[str, ...], (), "instead of the study's own."),
-  Option('methods', tuple[str, ...], (), "instead of the study's own."),
+  Option(
+    'study', str, 'dependence', f'what to run. Known: {", ".join(STUDIES)}.'
+  ),
+  Option(
+    'datasets',
+    tuple[str, ...],
+    (),
+    "instead of the study's own, named as for experiments/train.py.",
+  ),
+  Option(
+    'methods',
+    tuple[str, ...],
+    (),
+    f"instead of the study's own. Known: {', '.join(METHODS)}.",
+  ),
   Option('dry_run', bool, False, 'say what would be run, and write nothing.'),
   Option('status', bool, False, 'say how far the runs are.'),
   Option(
@@ -60,9 +72,11 @@ def parse(argv: Sequence[str]) -> list[str]:
     for option in experiment_flags.options_of(part):
       if option.name not in _FIXED:
         experiment_flags.define(option, FLAGS, optional=True)
-  selected = {key: chosen[key] for key in ('encoder', 'loss') if key in chosen}
-  if 'decoders' in chosen:
-    selected['decoders'] = names(chosen['decoders'])
+  selected: dict[str, Any] = dict(chosen)
+  for key in ('study', 'datasets', 'methods'):
+    selected.pop(key, None)
+  if 'decoders' in selected:
+    selected['decoders'] = names(selected['decoders'])
   planned = lay_out(
     '',
     study,

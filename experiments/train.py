@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
+import jax.numpy as jnp
 from absl import flags
 
 from experiments import edge
@@ -158,7 +158,7 @@ def conclude(
   """Judges the selected runs and writes what was found."""
   config, dataset, data, trial, model = prepared
   selected = select(trial, fitted.best_validation_loss, fitted.diverged)
-  params = take_rows(fitted.params, np.asarray(selected, np.int32))
+  params = take_rows(fitted.params, jnp.asarray(selected, jnp.int32))
   save_model(directory, config, params)
   judged_at = time.perf_counter()
   rows, arrays = judge(model, dataset, data, trial, selected, params)

@@ -19,12 +19,19 @@ from mlc.run_directory.files import (
   RunDirectoryError,
   StorageError,
   append,
+  naming_path,
   read_json,
   sha256,
   sync_tree,
   write_atomic,
 )
-from mlc.run_directory.lock import HeldError, Holder, exclusive, holder
+from mlc.run_directory.lock import (
+  HeldError,
+  Holder,
+  exclusive,
+  holder,
+  refuse_held,
+)
 
 __all__ = [
   'ConfigChangedError',
@@ -41,8 +48,10 @@ __all__ = [
   'environment',
   'exclusive',
   'holder',
+  'naming_path',
   'read_json',
   'refuse_change',
+  'refuse_held',
   'run_id',
   'sha256',
   'sync_tree',

@@ -99,6 +99,15 @@ def _acquire(path: pathlib.Path) -> int:
     time.sleep(_RETRY_SECS)
 
 
+def refuse_held(path: pathlib.Path) -> None:
+  """Raises HeldError when another process holds the lock file `path`.
+
+  For a refusal before long preparations; what counts is `exclusive`.
+  """
+  if holder(path) is not None:
+    raise HeldError(_held_message(path))
+
+
 def _held_message(path: pathlib.Path) -> str:
   who = _read(path)
   name = f'process {who.pid} on {who.host}' if who.pid else 'another process'
