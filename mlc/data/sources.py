@@ -43,10 +43,14 @@ def find(name: str, *, data_dir: str = '') -> Callable[[], Dataset]:
     DatasetError: no data set has this name.
   """
   if name.startswith(_ARFF):
-    return lambda: _arff(name.removeprefix(_ARFF))
+    path = os.path.expanduser(name.removeprefix(_ARFF))
+    if not os.path.exists(path):
+      raise DatasetError(f'no file or folder {path!r}. {HOW_TO_BRING_DATA}')
+    return lambda: _arff(path)
   if name.startswith(_TFDS):
     return lambda: _tfds(name.removeprefix(_TFDS), data_dir)
   if name.startswith(synthetic.PREFIX):
+    synthetic.parse(name)
     return lambda: synthetic.parse_and_make(name)
   folders = _folders(data_dir)
   if name in folders:
@@ -97,11 +101,8 @@ def _unknown(name: str, data_dir: str, folders: list[str]) -> str:
 
 
 def _arff(path: str) -> Dataset:
-  path = os.path.expanduser(path)
   if os.path.isdir(path):
     return _folder(os.path.basename(os.path.abspath(path)), path)
-  if not os.path.isfile(path):
-    raise DatasetError(f'no file or folder {path!r}. {HOW_TO_BRING_DATA}')
   stem = os.path.splitext(os.path.basename(path))[0]
   folder = os.path.dirname(path)
   return mulan.load(stem, path, xml_path=_xml(folder, stem))

@@ -167,11 +167,17 @@ def parse_and_make(spec: str) -> Dataset:
   Raises:
     DatasetError: unknown kind or option, or a value that does not fit.
   """
+  kind, options = parse(spec)
+  return make(kind, **options)  # type: ignore[arg-type]
+
+
+def parse(spec: str) -> tuple[str, dict[str, int | float]]:
+  """The kind and the options that `parse_and_make` draws with."""
   kind, *pairs = spec.removeprefix(PREFIX).split(',')
   _kind(kind)
   defaults = inspect.signature(make).parameters
   known = {name: name for name in _RANGES}
-  options: dict[str, float] = {}
+  options: dict[str, int | float] = {}
   for pair in pairs:
     name, equals, text = pair.partition('=')
     if not equals:
@@ -190,7 +196,7 @@ def parse_and_make(spec: str) -> Dataset:
       raise DatasetError(
         f'{spec!r}: {name}={text!r}; {what} is expected.'
       ) from None
-  return make(kind, **options)  # type: ignore[arg-type]
+  return kind, options
 
 
 def total_correlation(log_joint: np.ndarray) -> np.ndarray:
