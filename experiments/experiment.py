@@ -203,16 +203,19 @@ def plan(experiment: Experiment, dataset: Dataset) -> Trial:
       stratify=options.stratify,
     )
   ]
-  grid = len(search.learning_rates) * len(search.l2s)
+  # L-BFGS has no learning rate to search.
+  descends = experiment.train.optimizer == 'adamw'
+  rates = search.learning_rates if descends else (0.0,)
+  grid = len(rates) * len(search.l2s)
   if grid > 1 and not len(made[0].validation):
     raise ValueError(
       f'{grid} pairs of learning rate and l2 are to be compared, but there are '
       'no validation rows to compare them on. Set --validation_fraction above '
       '0, or give one learning rate and one l2.'
     )
-  runs, described = training_runs.from_splits(
-    made, search.learning_rates, search.l2s
-  )
+  runs, described = training_runs.from_splits(made, rates, search.l2s)
+  if not descends:
+    described = [{**run, 'learning_rate': None} for run in described]
   return Trial(made, runs, described)
 
 

@@ -62,7 +62,7 @@ class Progress:
       _log.warning(
         'run %d (%s) diverged in epoch %d and is left out; the others go on',
         run,
-        ', '.join(f'{k}={v}' for k, v in self._described[run].items()),
+        ', '.join(f'{k}={v}' for k, v in self._described[int(run)].items()),
         record['epoch'],
       )
     self._diverged = np.asarray(record['diverged'])

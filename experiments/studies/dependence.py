@@ -5,6 +5,8 @@ synthetic chain; learning rate and penalty are chosen on validation for every
 method alike, and every decoder is given to every method.
 """
 
+from typing import Any
+
 from experiments.config import Experiment
 from experiments.studies.study import Study, experiment
 
@@ -19,7 +21,7 @@ METRICS = (
 
 
 def _conditions(dataset: str, method: str) -> Experiment:
-  common = {
+  common: dict[str, Any] = {
     'decoders': ('hamming', 'subset', 'f_beta'),
     'encoder': 'mlp',
     'options': _OPTIONS.get(method, {}),

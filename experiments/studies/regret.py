@@ -17,7 +17,6 @@ from experiments.config import Experiment
 from experiments.studies.study import Figure, Study, experiment
 from mlc.report.line_panels import line_panels
 from mlc.report.records import Record
-from mlc.report.statistics import t_interval
 
 STRENGTHS = (0, 1, 2, 4)
 KINDS = ('chain', 'ising')
@@ -62,22 +61,19 @@ def _figures(records: Sequence[Record]) -> list[Figure]:
   return figures
 
 
-def _curves(records, metric, decoder):
+def _curves(
+  records: Sequence[Record], metric: str, decoder: str
+) -> dict[str, list[tuple[float, float, float, float]]]:
   """method -> [(strength, mean, low, high)], in points."""
-  curves: dict[str, list[tuple[float, ...]]] = {}
+  curves: dict[str, list[tuple[float, float, float, float]]] = {}
   for record in records:
-    values = record.values(decoder, metric, 'test')
-    if values:
-      interval = t_interval(values, record.sampling)
-      curves.setdefault(record.method, []).append(
-        (
-          _strength(record.dataset),
-          *(
-            100.0 * number
-            for number in (interval.mean, interval.low, interval.high)
-          ),
-        )
-      )
+    found = record.interval(decoder, metric, 'test')
+    if found.n:
+      half = found.half_width or 0.0
+      numbers = (found.mean, found.mean - half, found.mean + half)
+      mean, low, high = (100.0 * number for number in numbers)
+      point = (_strength(record.dataset), mean, low, high)
+      curves.setdefault(record.method, []).append(point)
   return {method: sorted(points) for method, points in curves.items()}
 
 
@@ -109,7 +105,7 @@ def _strength(dataset: str) -> float:
 REGRET = Study(
   question='How far is each method from the best possible decision?',
   datasets=tuple(
-    f'synthetic:{kind},labels=6,examples=6000,strength={strength}'
+    f'synthetic:{kind},strength={strength},labels=6,examples=6000'
     for kind in KINDS
     for strength in STRENGTHS
   ),
