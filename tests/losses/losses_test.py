@@ -13,7 +13,6 @@ from mlc.base import Batch, MissingCapabilityError
 from mlc.heads.binary_relevance import binary_relevance
 from mlc.heads.classifier_chain import classifier_chain
 from mlc.heads.ensemble import ensemble
-from mlc.heads.label_attention import label_attention
 from mlc.heads.softmax import softmax
 
 ROWS, DIM, LABELS, MEMBERS = 6, 3, 4, 3
@@ -86,7 +85,7 @@ def test_an_unknown_label_counts_for_nothing(batch, where):
     return values.sum(), values
 
   y = jnp.where(where, batch.y, 1.0 - batch.y)
-  gradient, values = jax.grad(total, has_aux=True)(params, y)
+  gradient, values = quick_jit(jax.grad(total, has_aux=True))(params, y)
   np.testing.assert_allclose(values, expected, rtol=1e-5)
   assert values[0] == 0
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
@@ -97,12 +96,11 @@ def test_one_class_against_the_rest_trains_softmax_with_unknown_labels(where):
   y = jnp.eye(LABELS)[jnp.arange(ROWS) % LABELS]
   batch = Batch(jnp.ones((ROWS, DIM)), y, where)
   params = fitted(head, batch)
-  p = head.marginals(params, batch.x)
+  p = quick_jit(head.marginals)(params, batch.x)
   each = jnp.where(y > 0, jnp.log(p), jnp.log1p(-p))
+  values = quick_jit(lambda params: loss.apply(head, params, batch.x, batch))
   np.testing.assert_allclose(
-    loss.apply(head, params, batch.x, batch),
-    -np.where(where, each, 0.0).sum(-1),
-    rtol=1e-4,
+    values(params), -np.where(where, each, 0.0).sum(-1), rtol=1e-4
   )
 
 
@@ -154,25 +152,22 @@ def test_members_train_as_if_alone(batch):
     )
 
 
-def test_members_drop_out_on_their_own(batch):
-  head = ensemble(label_attention(LABELS, width=8, heads=2, dropout=0.5), 2)
-  loss = losses.per_member(losses.nll())
+def test_members_get_keys_of_their_own(batch):
+  """A member that answers with the noise of its key."""
+
+  def log_prob(params, h, y, *, key=None):
+    noise = 0.0 if key is None else jax.random.normal(key, (len(h),))
+    return noise + jnp.zeros(len(h))
+
+  member = binary_relevance(LABELS)._replace(log_prob=log_prob)
+  head, loss = ensemble(member, 2), losses.per_member(losses.nll())
   params = fitted(head, batch)
-  same = jax.tree.map(lambda leaf: jnp.stack([leaf[0]] * 2), params)
-  both = quick_jit(lambda key: loss.apply(head, same, batch.x, batch, key=key))
-  one = quick_jit(
-    lambda key: losses.nll().apply(
-      head.member,
-      jax.tree.map(lambda leaf: leaf[0], same),
-      batch.x,
-      batch,
-      key=key,
-    )
-  )
   key = jax.random.key(0)
-  expected = sum(one(k) for k in jax.random.split(key, 2))
-  np.testing.assert_allclose(both(key), expected, rtol=1e-4)
-  assert (both(key) != both(jax.random.key(1))).any()
+  values = loss.apply(head, params, batch.x, batch, key=key)
+  expected = [jax.random.normal(k, (ROWS,)) for k in jax.random.split(key, 2)]
+  np.testing.assert_allclose(values, -sum(expected), rtol=1e-5)
+  calm = loss.apply(head, params, batch.x, batch)
+  np.testing.assert_array_equal(calm, np.zeros(ROWS))
 
 
 def test_members_need_an_ensemble(batch):
