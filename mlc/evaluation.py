@@ -19,6 +19,10 @@ from mlc.metrics.regret import criteria, regret
 from mlc.numerics import take_rows, weighted_mean
 
 
+# Of an [L,L] array for each row of a block: 128 MiB in float32.
+_BLOCK_NUMBERS = 2**25
+
+
 class Judged(NamedTuple):
   """What an evaluation gives, for one run or stacked over runs.
 
@@ -75,7 +79,7 @@ def evaluate(
   key: Key,
   *,
   truth: Float[Array, 'rows vectors'] | None = None,
-  block: int = 256,
+  block: int | None = None,
 ) -> Judged:
   """Decides and measures the rows of one run with every decoder.
 
@@ -91,12 +95,14 @@ def evaluate(
     key: for capabilities that sample.
     truth: log p(y | x) of every label vector where it is known; regrets to
       the Bayes decision are added to the metrics then.
-    block: rows decoded at a time, which bounds the memory of a joint table.
+    block: rows decoded at a time, which bounds the memory of a joint table and
+      of cardinality marginals; by default as many as suit L, at most 256.
 
   Returns:
     A `Judged`.
   """
 
+  block = block or max(8, min(256, _BLOCK_NUMBERS // head.num_labels**2))
   asked, of_block = tabulated(head)
 
   def decode_block(x):
