@@ -20,7 +20,8 @@ _LEAST_SECONDS = 0.3
 
 def mlc_greedy(task: Task) -> Work:
   """One pass, jitted."""
-  return _decide(task, task.world, classifier_chain(task.sizes.labels).greedy)
+  head = classifier_chain(task.sizes.labels)
+  return _decide(task, task.world, head.greedy)
 
 
 def sklearn_greedy(task: Task) -> Work:
@@ -46,7 +47,8 @@ def sklearn_greedy(task: Task) -> Work:
 
 def mlc_exact(task: Task) -> Work:
   """The joint mode by the prefix tree."""
-  return _decide(task, task.world, classifier_chain(task.sizes.labels).mode)
+  head = classifier_chain(task.sizes.labels)
+  return _decide(task, task.world, head.mode)
 
 
 def exact_vectors(task: Task) -> Work:
@@ -63,8 +65,9 @@ def exact_vectors(task: Task) -> Work:
 
 def mlc_many_labels(task: Task) -> Work:
   """Greedy decisions, blocks of labels at a time."""
-  world = draw_chain(task.sizes.features, task.sizes.many_labels)
-  return _decide(task, world, classifier_chain(task.sizes.many_labels).greedy)
+  head = classifier_chain(task.sizes.many_labels)
+  world = draw_chain(task.sizes.features, head.num_labels)
+  return _decide(task, world, head.greedy)
 
 
 def label_by_label(task: Task) -> Work:
@@ -80,7 +83,10 @@ def label_by_label(task: Task) -> Work:
   return _decide(task, draw_chain(task.sizes.features, num_labels), greedy)
 
 
-def _decide(task: Task, params: Params, decide: Callable[..., Any]) -> Work:
+def _decide(
+  task: Task, params: Params, decide: Callable[..., Any] | None
+) -> Work:
+  assert decide is not None
   began = time.perf_counter()
   compiled = jax.jit(decide).lower(params, task.data.x).compile()
   compile_seconds = time.perf_counter() - began

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.monitoring
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.contestants.task import Outcome, Task, Work, chain_params
@@ -18,7 +17,6 @@ from mlc.heads.classifier_chain import classifier_chain
 from mlc.losses import nll
 from mlc.training import runs as training_runs
 from mlc.training.loop import fit
-from mlc.training.objective import ridge
 from mlc.training.options import TrainOptions
 
 LEARNING_RATE = 3e-3
@@ -51,8 +49,8 @@ def _mlc_fit(
   compiled: list[str] = []
   after_epoch: list[int] = []
 
-  def listen(event: str, duration: float, **kwargs: Any) -> None:
-    del duration, kwargs
+  def listen(event: str, duration_secs: float, **kwargs: Any) -> None:
+    del duration_secs, kwargs
     if 'backend_compile' in event:
       compiled.append(event)
 
@@ -241,6 +239,5 @@ def _chain_losses(task, chain, split):
   bias = np.asarray([link.intercept_[0] for link in chain.estimators_])
   params = chain_params(kernel, bias, links)
   loss = -classifier_chain(sizes.labels).log_prob(params, *task.data[:2])
-  trained = {name: params[name] for name in ('kernel', 'bias', 'links')}
-  penalty = ridge(trained, jnp.ones(()), jnp.asarray(len(split.train)))
+  penalty = np.sum(coefficients**2) / (2.0 * len(split.train))
   return loss[split.train].mean() + penalty, loss[split.validation].mean()
