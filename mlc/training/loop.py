@@ -195,30 +195,37 @@ def _fitted(state: RunState, options: TrainOptions) -> Fitted:
 
 
 def _warn(fitted: Fitted, options: TrainOptions) -> None:
-  count = len(fitted.diverged)
-  if fitted.diverged.any():
-    _log.warning(
-      '%d of %d runs diverged (%s): lower the learning rate or look at the '
-      'features; their last finite parameters are kept.',
-      fitted.diverged.sum(),
-      count,
-      ', '.join(map(str, np.flatnonzero(fitted.diverged))),
-    )
-  if fitted.converged is None:
-    return
-  short = ~fitted.converged & ~fitted.diverged
-  if short.any():
-    _log.warning(
-      '%d of %d runs (%s) stopped after up to %d iterations of lbfgs with a '
-      'gradient above the tolerance %g: raise max_iterations (%d) or l2, '
-      'standardize the features, or accept a larger tolerance.',
-      short.sum(),
-      count,
-      ', '.join(map(str, np.flatnonzero(short))),
-      fitted.steps[short].max(),
-      options.tolerance,
-      options.max_iterations,
-    )
+  """Says what the user would otherwise find out by chance."""
+  cut = np.zeros_like(fitted.diverged)
+  rounded = np.zeros_like(fitted.diverged)
+  if fitted.converged is not None:
+    short = ~fitted.converged & ~fitted.diverged
+    cut = short & (fitted.steps >= options.max_iterations)
+    rounded = short & ~cut
+  for runs, message in (
+    (
+      fitted.diverged,
+      'diverged; their last finite parameters are kept. Lower the learning '
+      'rate, or look for extreme values in the features.',
+    ),
+    (
+      cut,
+      f'had a gradient above the tolerance {options.tolerance:g} after '
+      f'{options.max_iterations} iterations of lbfgs: not yet at the optimum. '
+      'Raise max_iterations or l2, or standardize the features.',
+    ),
+    (
+      rounded,
+      f'had a gradient above the tolerance {options.tolerance:g} when rounding '
+      'left lbfgs nothing to do: as near to the optimum as this precision '
+      'goes. Standardize the features, raise l2 or the tolerance.',
+    ),
+  ):
+    if runs.any():
+      names = ', '.join(map(str, np.flatnonzero(runs)))
+      _log.warning(
+        '%d of %d runs (%s) %s', runs.sum(), len(runs), names, message
+      )
 
 
 def _check_rows(runs: Runs, data: Batch) -> None:

@@ -36,27 +36,29 @@ def penalized(trained: Params) -> Any:
 
 
 def ridge(
-  trained: Params, l2: Float[Array, ''], num_examples: Float[Array, '']
+  trained: Params, l2: Float[Array, ''], batch: Batch
 ) -> Float[Array, '']:
   """The penalty of the full-batch objective.
 
-      l2 / (2 N) sum_w ||w||^2    over the penalised leaves w
+      l2 / (2 N) sum_w |w|^2    over the penalised leaves w
 
   Added to the mean loss it makes N times the objective
-  sum_i loss_i + l2/2 ||w||^2, that of scikit-learn's LogisticRegression with
-  C = 1 / l2, intercept free.
+  sum_i loss_i + l2 / 2 |w|^2, that of scikit-learn's LogisticRegression with
+  C = 1 / l2, the intercept being free.
 
   Args:
     trained: the trained parameters.
     l2: strength of the penalty.
-    num_examples: N, the sum of the training weights.
+    batch: all training rows; N is the sum of their weights.
 
   Returns:
     The penalty, a scalar.
   """
   squares = jax.tree.map(
-    lambda leaf, shrinks: jnp.sum(leaf**2) if shrinks else jnp.zeros(()),
+    lambda leaf, shrinks: jnp.sum(leaf**2) * shrinks,
     trained,
     penalized(trained),
   )
-  return l2 / (2.0 * num_examples) * sum(jax.tree.leaves(squares))
+  assert batch.weight is not None
+  total = sum(jax.tree.leaves(squares), jnp.zeros((), batch.y.dtype))
+  return l2.astype(total.dtype) / (2.0 * jnp.sum(batch.weight)) * total

@@ -1,4 +1,4 @@
-"""The optimisers, with the numbers swept along a run as arrays."""
+"""AdamW, with the numbers that differ between runs as arrays."""
 
 import jax.numpy as jnp
 import optax
@@ -10,9 +10,7 @@ from mlc.training.options import TrainOptions
 
 
 def init(trained: Params, options: TrainOptions) -> optax.OptState:
-  """The state of the optimiser before the first update."""
-  if options.optimizer == 'lbfgs':
-    return lbfgs().init(trained)
+  """The state before the first update."""
   zero = jnp.zeros(())
   return adamw(zero, zero, options).init(trained)
 
@@ -63,12 +61,3 @@ def adamw(
     clip = optax.clip_by_global_norm(options.gradient_clip)
   descend = optax.adamw(learning_rate, weight_decay=l2, mask=penalized)
   return optax.chain(clip, descend)
-
-
-def lbfgs() -> optax.GradientTransformationExtraArgs:
-  """L-BFGS with a zoom line search (strong Wolfe conditions).
-
-  References:
-    Nocedal, Wright, Numerical optimization, 2006, algorithms 3.5, 3.6, 7.5.
-  """
-  return optax.lbfgs()

@@ -41,7 +41,7 @@ class TrainOptions:
   gradient_clip: float = 0.0
   patience: int = 10
   min_delta: float = 0.0
-  max_iterations: int = 1000
+  max_iterations: int = 5000
   tolerance: float = 1e-5
   strategy: Literal['auto', 'map', 'vmap'] = 'auto'
   save_interval_secs: float = 60.0

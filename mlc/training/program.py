@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from mlc.base import Batch, Params
-from mlc.training import mesh
+from mlc.training import lbfgs, mesh, optimizer
 from mlc.training.objective import ExampleLoss
 from mlc.training.options import TrainOptions
 from mlc.training.runs import Runs
 from mlc.training.selection import keep_best, validation_loss
 from mlc.training.state import RunState, start
-from mlc.training.step import adamw_epoch, lbfgs_round
+from mlc.training.step import adamw_epoch
 
 
 class Program(NamedTuple):
@@ -53,10 +53,16 @@ def build(
   Returns:
     A `Program`.
   """
+
+  def new(trained):
+    if options.optimizer == 'lbfgs':
+      return lbfgs.init(trained)
+    return optimizer.init(trained, options)
+
   begin = jax.jit(
     # One by one: side by side, every run would hold a copy of its rows.
     mesh.over_runs(
-      lambda of_run, data: start(init, options, data, *of_run), where, 'map'
+      lambda of_run, data: start(init, new, data, *of_run), where, 'map'
     )
   )
   begin_args = ((runs, jnp.asarray(~where.real)), data)
@@ -96,7 +102,7 @@ def one_round(
     if options.optimizer == 'adamw':
       state = adamw_epoch(loss, options, data, run, state, epoch)
     else:
-      state = lbfgs_round(loss, options, data, run, state)
+      state = lbfgs.lbfgs_round(loss, options, data, run, state)
     value = validation_loss(loss, options, data, run, state.train.params)
     return keep_best(options, state._replace(validation_loss=value), epoch)
 

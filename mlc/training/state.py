@@ -5,12 +5,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from mlc.base import Batch, Key, Params, TrainState
 from mlc.numerics import split_frozen
-from mlc.training import optimizer
-from mlc.training.options import TrainOptions
 from mlc.training.runs import Runs, rows
 
 # The named streams of randomness of a run.
@@ -62,9 +61,14 @@ def choose(condition: Bool[Array, ''], yes: Any, no: Any) -> Any:
   return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
+def finite(tree: Any) -> Bool[Array, '']:
+  """Whether the norm of all leaves together is a finite number."""
+  return jnp.isfinite(optax.tree.norm(tree))
+
+
 def start(
   init: Callable[..., Params],
-  options: TrainOptions,
+  init_optimizer: Callable[..., Any],
   data: Batch,
   run: Runs,
   idle: Bool[Array, ''],
@@ -80,7 +84,7 @@ def start(
     train=TrainState(
       step=zero,
       params=params,
-      opt_state=optimizer.init(trained, options),
+      opt_state=init_optimizer(trained),
       key=run.key,
     ),
     best=params,
