@@ -107,13 +107,11 @@ def _nobody_reads() -> int:
 def configure(workdir: str) -> None:
   """Sets up logging and, in the workdir, the persistent compilation cache."""
   absl_logging.use_python_logging(quiet=True)
-  logging.basicConfig(
-    level=logging.WARNING,
-    format=_LINE,
-    datefmt=_TIME,
-    stream=sys.stderr,
-    force=True,
-  )
+  handler = logging.StreamHandler(sys.stderr)
+  handler.setFormatter(logging.Formatter(_LINE, _TIME))
+  # basicConfig would close absl's handler, and that the stream it writes to.
+  logging.root.handlers[:] = [handler]
+  logging.root.setLevel(logging.WARNING)
   for ours in ('mlc', 'experiments', '__main__'):
     logging.getLogger(ours).setLevel(logging.INFO)
   for chatty in ('jax', 'absl', 'matplotlib', 'fontTools'):
