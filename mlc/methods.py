@@ -20,12 +20,20 @@ from mlc.heads.label_powerset import label_powerset
 from mlc.heads.softmax import softmax
 
 
-def ensemble_of_chains(num_labels: int, *, members: int = 10) -> Head:
+def ensemble_of_chains(
+  num_labels: int,
+  *,
+  members: int = 10,
+  num_samples: int = 20,
+  beam_width: int = 10,
+) -> Head:
   """Classifier chains over random label orders, their distributions averaged.
 
   Args:
     num_labels: L.
     members: number of chains, each with an order of its own.
+    num_samples: paths a chain, where marginals are estimated (L > 16).
+    beam_width: prefixes kept by each chain, where its mode is searched.
 
   Returns:
     The mixture of the chains as one head.
@@ -34,7 +42,10 @@ def ensemble_of_chains(num_labels: int, *, members: int = 10) -> Head:
     Read, Pfahringer, Holmes, Frank, Classifier chains for multi-label
     classification, Machine Learning 85, 2011, section 3.
   """
-  return ensemble(classifier_chain(num_labels, order='random'), members)
+  chain = classifier_chain(
+    num_labels, order='random', num_samples=num_samples, beam_width=beam_width
+  )
+  return ensemble(chain, members)
 
 
 METHODS: Mapping[str, Method] = {
