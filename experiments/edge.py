@@ -23,6 +23,8 @@ from mlc.data.dataset import DatasetError
 from mlc.run_directory import RunDirectory, RunDirectoryError
 
 FLAGS = flags.FLAGS
+# What these log is shown; of others only what they warn of.
+LOGGERS = ('mlc', 'experiments', '__main__')
 _LINE, _TIME = '%(asctime)s %(levelname).1s %(message)s', '%H:%M:%S'
 
 
@@ -112,7 +114,7 @@ def configure(workdir: str) -> None:
   # basicConfig would close absl's handler, and that the stream it writes to.
   logging.root.handlers[:] = [handler]
   logging.root.setLevel(logging.WARNING)
-  for ours in ('mlc', 'experiments', '__main__'):
+  for ours in LOGGERS:
     logging.getLogger(ours).setLevel(logging.INFO)
   for chatty in ('jax', 'absl', 'matplotlib', 'fontTools'):
     logging.getLogger(chatty).setLevel(logging.ERROR)

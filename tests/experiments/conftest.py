@@ -85,7 +85,9 @@ def environment() -> dict[str, str]:
 def command(monkeypatch, capsys) -> Iterator[Callable[..., Outcome]]:
   """Runs a program in this process, from its command line to its exit."""
   root = logging.getLogger()
-  handlers, level = root.handlers[:], root.level
+  handlers = root.handlers[:]
+  loggers = [root, *map(logging.getLogger, edge.LOGGERS)]
+  levels = [logger.level for logger in loggers]
 
   def call(program: str, *arguments: str) -> Outcome:
     module = _PROGRAMS[program]
@@ -107,7 +109,8 @@ def command(monkeypatch, capsys) -> Iterator[Callable[..., Outcome]]:
 
   yield call
   root.handlers[:] = handlers
-  root.setLevel(level)
+  for logger, level in zip(loggers, levels, strict=True):
+    logger.setLevel(level)
 
 
 @pytest.fixture
