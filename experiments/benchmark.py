@@ -206,7 +206,7 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
   reached = list(there[0]['reached'])
   table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
   table.add_column('', no_wrap=True)
-  titles = (f'{unit}\n(range)', 'ratio\n(+ compile)', 'compile\n(cached)')
+  titles = (f'{unit}\n(range)', 'ratio\n(+compile)', 'compile\n(cached)')
   for column in (*titles, *reached):
     table.add_column(column, justify='right', no_wrap=True)
   for row in there:
@@ -219,7 +219,7 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
       f'[dim]({number(min(seconds))}-{number(max(seconds))})',
       f'{row["ratio"]:.2f}\n[dim]({row["ratio_with_compile"]:.2f})',
       compiled if compiling[0] else '-',
-      *(f'{row["reached"][name]:.4f}' for name in reached),
+      *(f'{row["reached"][name]:.3f}' for name in reached),
     )
   print(f'\n{title}')
   Console(highlight=False).print(table)
