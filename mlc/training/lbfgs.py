@@ -52,8 +52,10 @@ def lbfgs_round(
       minimise  mean_i loss_i + l2 / (2 N) sum_w |w|^2
 
   The loss has no noise here (key=None), as a line search needs. A run stops
-  when its gradient is within the tolerance, when a whole round has not lowered
-  the objective (rounding leaves L-BFGS nothing to do), or at max_iterations.
+  when its gradient by u is within the tolerance (the curvature being about 1,
+  the objective is then within about tolerance^2 / 2 a parameter of its
+  minimum), when a whole round has not lowered the objective (rounding leaves
+  L-BFGS nothing to do), or at max_iterations.
 
   Args:
     loss: (params, batch, *, key) -> [batch].
@@ -108,14 +110,14 @@ def lbfgs_round(
   def unfinished(carry):
     _, solver, count, diverged = carry
     more = (count < ROUND) & (state.train.step + count < options.max_iterations)
-    return more & ~diverged & ~within(solver, units, options.tolerance)
+    return more & ~diverged & ~within(solver, options.tolerance)
 
   nothing_done = jnp.zeros((), jnp.int32), ~finite(at(begin.solver))
   u, solver, count, diverged = jax.lax.while_loop(
     unfinished, iterate, (begin.u, begin.solver, *nothing_done)
   )
   step = state.train.step + count
-  converged = within(solver, units, options.tolerance)
+  converged = within(solver, options.tolerance)
   stuck = at(solver)[0] >= at(begin.solver)[0]
   return state._replace(
     train=state.train._replace(
@@ -135,8 +137,6 @@ def at(solver: Any) -> tuple[Float[Array, ''], Float[Array, ' params']]:
   return optax.tree.get(solver, 'value'), optax.tree.get(solver, 'grad')
 
 
-def within(
-  solver: Any, units: Float[Array, ' params'], tolerance: float
-) -> Bool[Array, '']:
-  """Whether no partial derivative by a parameter exceeds the tolerance."""
-  return jnp.max(jnp.abs(at(solver)[1] / units)) <= tolerance
+def within(solver: Any, tolerance: float) -> Bool[Array, '']:
+  """Whether no derivative by a parameter in its unit exceeds the tolerance."""
+  return jnp.max(jnp.abs(at(solver)[1])) <= tolerance

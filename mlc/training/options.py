@@ -26,8 +26,10 @@ class TrainOptions:
       count (adamw).
     min_delta: by how much the validation loss must fall to renew patience.
     max_iterations: of lbfgs.
-    tolerance: lbfgs has converged when no partial derivative of its objective
-      is larger than this.
+    tolerance: lbfgs has converged when no derivative of its objective by a
+      parameter is larger than this, each parameter in the unit that its
+      curvature suggests (see training/curvature.py), so that the units of
+      features play no part.
     strategy: map trains the runs of a device one after another, vmap side by
       side; auto is map on CPU and with lbfgs, vmap otherwise.
     save_interval_secs: seconds between two checkpoints.

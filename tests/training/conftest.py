@@ -80,8 +80,29 @@ def setting() -> Setting:
   return Setting()
 
 
+@pytest.fixture(scope='session')
+def compiled_once(tmp_path_factory):
+  """Programs that several tests fit are compiled for the first only."""
+  after = {
+    'jax_compilation_cache_dir': str(tmp_path_factory.mktemp('compiled')),
+    'jax_persistent_cache_min_compile_time_secs': 0.0,
+  }
+  before = {name: getattr(jax.config, name) for name in after}
+  for name, value in after.items():
+    jax.config.update(name, value)
+  yield
+  for name, value in before.items():
+    jax.config.update(name, value)
+
+
 def pick(runs: Any, index: Any) -> Any:
-  return jax.tree.map(lambda leaf: leaf[jnp.asarray(index)], runs)
+  """Some of the runs; on the host where there is no key to prevent it."""
+
+  def take(leaf):
+    is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return leaf[np.asarray(index)] if is_key else np.asarray(leaf)[index]
+
+  return jax.tree.map(take, runs)
 
 
 def same_bits(a: Any, b: Any) -> bool:

@@ -61,21 +61,6 @@ def run(setting, options, runs, **kwargs):
   return fit(model.init, model.loss, setting.data(), runs, options, **kwargs)
 
 
-@pytest.fixture(scope='module', autouse=True)
-def cache(tmp_path_factory):
-  """Most tests fit the same program: it is compiled once for all of them."""
-  names = (
-    'jax_compilation_cache_dir',
-    'jax_persistent_cache_min_compile_time_secs',
-  )
-  before = [getattr(jax.config, name) for name in names]
-  for name, value in zip(names, (str(tmp_path_factory.mktemp('jit')), 0.0)):
-    jax.config.update(name, value)
-  yield
-  for name, value in zip(names, before, strict=True):
-    jax.config.update(name, value)
-
-
 @pytest.mark.parametrize(
   ('options', 'epoch'),
   [(ADAMW, 2), (dataclasses.replace(LBFGS, tolerance=0.0), 1)],

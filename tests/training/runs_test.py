@@ -1,0 +1,91 @@
+"""The rows of a run: who gets which, in which order, in which batches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mlc.base import Batch
+from mlc.training import runs
+
+
+def test_every_split_meets_every_number(setting):
+  splits = setting.splits(3)
+  made, described = runs.from_splits(splits, [0.1, 0.2], [0.0, 1.0])
+  assert len(described) == 12
+  for i, run in enumerate(described):
+    split = splits[run['split']]
+    assert (run['seed'], run['fold']) == (split.seed, split.fold)
+    assert made.learning_rate[i] == pytest.approx(run['learning_rate'])
+    assert made.l2[i] == pytest.approx(run['l2'])
+    real = np.asarray(made.train_weight[i]) > 0
+    np.testing.assert_array_equal(made.train[i][real], split.train)
+    # Padding is a row of the run's own, never one of its test rows.
+    assert set(np.asarray(made.train[i][~real])) <= {split.train[0]}
+    real = np.asarray(made.validation_weight[i]) > 0
+    np.testing.assert_array_equal(made.validation[i][real], split.validation)
+    assert made.key[i] == jax.random.key(split.seed)
+  assert {(r['seed'], r['learning_rate'], r['l2']) for r in described} == {
+    (s, a, b) for s in range(3) for a in (0.1, 0.2) for b in (0.0, 1.0)
+  }
+
+
+def test_no_validation_rows(setting):
+  made, _ = runs.from_splits(setting.splits(2, validation=0), [0.1], [0.0])
+  assert made.validation.shape == made.validation_weight.shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (([], [0.1], [0.0]), '0 splits, 1 learning rates and 1 l2s make no run'),
+    (('splits', [], [0.0]), '0 learning rates'),
+    (('empty', [0.1], [0.0]), r'split 0 \(seed 0, fold 0\) has no training'),
+    (('seed', [0.1], [0.0]), r'seed -1 is not in'),
+  ],
+)
+def test_what_cannot_run_is_refused(setting, arguments, message):
+  splits, *numbers = arguments
+  if splits == 'splits':
+    splits = setting.splits(1)
+  elif splits == 'empty':
+    splits = setting.splits(1, train=0)
+  elif splits == 'seed':
+    splits = [setting.splits(1)[0]._replace(seed=-1)]
+  with pytest.raises(ValueError, match=message):
+    runs.from_splits(splits, *numbers)
+
+
+def test_order_does_not_depend_on_padding():
+  key = jax.random.key(3)
+  short = runs.shuffled(key, jnp.ones(50))
+  long = runs.shuffled(key, jnp.ones(70).at[50:].set(0.0))
+  np.testing.assert_array_equal(np.sort(short), np.arange(50))
+  np.testing.assert_array_equal(short, long[:50])
+  np.testing.assert_array_equal(np.sort(long[50:]), np.arange(50, 70))
+
+
+def test_every_order_is_as_likely():
+  keys = jax.random.split(jax.random.key(0), 6000)
+  orders = jax.vmap(runs.shuffled, (0, None))(keys, jnp.ones(3))
+  _, counts = np.unique(np.asarray(orders), axis=0, return_counts=True)
+  # Six orders, 1000 expected each; chi^2 with 5 degrees, 0.999 quantile.
+  assert len(counts) == 6
+  assert ((counts - 1000) ** 2 / 1000).sum() < 20.5
+
+
+@pytest.mark.parametrize(('count', 'size'), [(10, 4), (8, 4), (3, 4), (1, 1)])
+def test_batches_hold_each_row_once(count, size):
+  index = jnp.arange(100, 100 + count)
+  got, weight = runs.in_batches(index, jnp.ones(count), size)
+  assert got.shape == weight.shape
+  assert got.shape == (-(-count // size), min(size, count))
+  np.testing.assert_array_equal(got[weight > 0], index)
+  assert set(np.asarray(got[weight == 0])) <= {100 + count - 1}
+
+
+def test_rows_multiply_the_weights_of_the_data():
+  data = Batch(jnp.eye(4), jnp.zeros((4, 1)), weight=jnp.arange(4.0))
+  batch = runs.rows(data, jnp.asarray([3, 1]), jnp.asarray([1.0, 2.0]))
+  np.testing.assert_array_equal(batch.weight, [3.0, 2.0])
+  np.testing.assert_array_equal(batch.x, jnp.eye(4)[jnp.asarray([3, 1])])
