@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # --no-compile leaves byte-compiling to the first import of what is used.
-INSTALL := $(BIN)/pip install --quiet --no-compile \
+INSTALL := $(BIN)/pip install --quiet --quiet --no-compile \
   --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test test-fast lint format clean
