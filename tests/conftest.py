@@ -1,10 +1,16 @@
 """Every test runs with shapes checked and silent broadcasting refused."""
 
 import os
+import signal
 
 import jax
 import jaxtyping
 import pytest
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and
+# so would all that they start: some tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 jaxtyping.install_import_hook('mlc', 'beartype.beartype')
 jax.config.update('jax_numpy_rank_promotion', 'raise')
