@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
   with naming_path(out):
     out.mkdir(parents=True, exist_ok=True)
   command = shlex.join(['python', '-m', 'experiments.compare', *sys.argv[1:]])
-  report(study, out, [str(path.resolve()) for path in paths], {}, command)
+  report(study, out, {str(path.resolve()): {} for path in paths}, {}, command)
   return 0
 
 

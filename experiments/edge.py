@@ -6,6 +6,7 @@ import os
 import signal
 import statistics
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from mlc.run_directory import RunDirectory, RunDirectoryError
 FLAGS = flags.FLAGS
 # What these log is shown; of others only what they warn of.
 LOGGERS = ('mlc', 'experiments', '__main__')
+_ERROR = ': error: '
 _LINE, _TIME = '%(asctime)s %(levelname).1s %(message)s', '%H:%M:%S'
 
 
@@ -73,7 +75,7 @@ def start(
     except _MENDABLE as error:
       if os.environ.get('MLC_TRACEBACK'):
         raise
-      print(f'{os.path.basename(sys.argv[0])}: error: {error}', file=sys.stderr)
+      _say(error)
       return 1
     except KeyboardInterrupt:
       print('interrupted; the same command continues.', file=sys.stderr)
@@ -89,7 +91,7 @@ def _parsed(
   try:
     return parse(argv)
   except (flags.Error, ValueError) as error:
-    print(f'{os.path.basename(argv[0])}: error: {error}', file=sys.stderr)
+    _say(error)
     print('Pass --helpshort to see the flags that apply.', file=sys.stderr)
     sys.exit(2)
   except BrokenPipeError:
@@ -97,6 +99,10 @@ def _parsed(
   except SystemExit:
     # A help flag, after it has printed: to ask is no failure.
     sys.exit(0)
+
+
+def _say(error: Exception) -> None:
+  print(f'{os.path.basename(sys.argv[0])}{_ERROR}{error}', file=sys.stderr)
 
 
 def _nobody_reads() -> int:
@@ -239,8 +245,18 @@ class SweepDisplay:
     )
     print(f'{line}; {left}' if left else line, flush=True)
     if event.kind == 'failed':
-      print(f'  {event.message.splitlines()[-1]}')
+      print(textwrap.indent(gist(event.message), '  '))
       print(f'  log: {os.path.relpath(event.job.log)}', flush=True)
+
+
+def gist(message: str) -> str:
+  """Of the end of an output what matters: our error, or else the last line."""
+  lines = message.splitlines()
+  for i, line in reversed(list(enumerate(lines))):
+    program, found, error = line.partition(_ERROR)
+    if found and ' ' not in program:
+      return '\n'.join([error, *lines[i + 1 :]])
+  return lines[-1]
 
 
 def _duration(seconds: float) -> str:

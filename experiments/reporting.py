@@ -3,8 +3,10 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
+from experiments import edge
 from experiments.studies.study import Study
 from mlc.report import Record, print_report, read, write_report
 
@@ -12,7 +14,7 @@ from mlc.report import Record, print_report, read, write_report
 def report(
   study: Study,
   directory: pathlib.Path,
-  run_ids: Sequence[str],
+  configs: Mapping[str, Mapping[str, Any]],
   failures: Mapping[str, str],
   command: str,
 ) -> None:
@@ -21,14 +23,17 @@ def report(
   Args:
     study: for its question, columns and figures.
     directory: `<workdir>/<study>/`.
-    run_ids: the runs, in the order of the manifest.
+    configs: run_id -> config, in the order of the manifest; the config of a
+      run that has a directory may be empty.
     failures: run_id -> what went wrong, for runs that failed just now, some
       of them before they had a directory.
     command: what makes the same report again.
   """
   records = [
-    _with_failure(record, failures.get(record.run_id, ''))
-    for record in read(directory, run_ids)
+    _with_failure(_named(record, config), failures.get(record.run_id, ''))
+    for record, config in zip(
+      read(directory, list(configs)), configs.values(), strict=True
+    )
   ]
   print_report(records, metrics=study.metrics)
   paths = write_report(
@@ -44,9 +49,23 @@ def report(
   print(f'Page     {os.path.relpath(paths.page)}')
 
 
-def _with_failure(record: Record, message: str) -> Record:
-  if not message or record.status == 'failed':
+def _named(record: Record, config: Mapping[str, Any]) -> Record:
+  """A run that was refused has no directory that says what it was to be."""
+  if record.settings or not config:
     return record
   return dataclasses.replace(
-    record, status='failed', error=message.splitlines()[-1]
+    record,
+    study=config['study'],
+    dataset=config['dataset'],
+    method=config['method'],
+  )
+
+
+def _with_failure(record: Record, message: str) -> Record:
+  """What was just seen counts, whatever an earlier failure left written."""
+  if not message:
+    return record
+  hint = record.hint if record.status == 'failed' else ''
+  return dataclasses.replace(
+    record, status='failed', error=edge.gist(message), hint=hint
   )

@@ -127,7 +127,8 @@ def main(argv: Sequence[str]) -> int:
         *(a for a in sys.argv[1:] if not a.startswith('--max_parallel')),
       ]
     )
-    report(study, directory, manifest.run_ids, failures, command)
+    configs = dict(zip(manifest.run_ids, manifest.configs, strict=True))
+    report(study, directory, configs, failures, command)
   if failures:
     print(
       f'{len(failures)} of {len(experiments)} runs failed; the same command '
