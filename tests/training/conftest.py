@@ -75,7 +75,7 @@ class Setting(NamedTuple):
   model = Linear
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def setting() -> Setting:
   return Setting()
 

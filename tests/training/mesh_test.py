@@ -38,15 +38,14 @@ for name, options in {
   'adamw': TrainOptions(epochs=4, batch_size=32, patience=2),
   'lbfgs': TrainOptions(optimizer='lbfgs', max_iterations=40),
 }.items():
-  for count in (3, 11):
-    memory = Memory()
-    memory.kept = None
-    fitted = fit(
-      model.init, model.loss, data, setting.runs(count), options,
-      checkpoints=memory,
-    )
-    for i, leaf in enumerate(jax.tree.leaves((fitted[:7], memory.kept))):
-      out[f'{name}-{count}-{i}'] = np.asarray(leaf)
+  memory = Memory()
+  memory.kept = None
+  fitted = fit(
+    model.init, model.loss, data, setting.runs(11), options,
+    checkpoints=memory,
+  )
+  for i, leaf in enumerate(jax.tree.leaves((fitted[:7], memory.kept))):
+    out[f'{name}-{i}'] = np.asarray(leaf)
 np.savez(sys.argv[3], **out)
 """
 
@@ -71,7 +70,9 @@ def test_spread_and_collect_are_inverse(strategy):
   np.testing.assert_array_equal(got['a'], 2.0 * values['a'])
 
 
+@pytest.mark.slow
 def test_eight_devices_give_the_bits_of_one(tmp_path):
+  """Eleven runs on eight devices, what a checkpoint would hold included."""
   here = os.path.abspath(__file__)
   results = []
   for count in (1, 8):
@@ -85,6 +86,6 @@ def test_eight_devices_give_the_bits_of_one(tmp_path):
     )
     results.append(dict(np.load(path)))
   one, eight = results
-  assert one.keys() == eight.keys() and len(one) > 50
+  assert one.keys() == eight.keys() and len(one) > 25
   for name in one:
     np.testing.assert_array_equal(one[name], eight[name], err_msg=name)
