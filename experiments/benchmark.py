@@ -212,7 +212,9 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
   for row in there:
     seconds = [outcome['seconds'] for outcome in row['rounds']]
     compiling = [outcome['compile_seconds'] for outcome in row['rounds']]
-    compiled = f'{compiling[0]:.2f} s\n[dim]({compiling[-1]:.2f} s)'
+    compiled = f'{compiling[0]:.2f} s'
+    if compiling[-1] < compiling[0]:
+      compiled += f'\n[dim]({compiling[-1]:.2f} s)'
     table.add_row(
       row['name'],
       f'{number(row["seconds"])}\n'
