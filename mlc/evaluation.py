@@ -18,7 +18,6 @@ from mlc.metrics import evaluate as measure
 from mlc.metrics.regret import criteria, regret
 from mlc.numerics import take_rows, weighted_mean
 
-
 # Of an [L,L] array for each row of a block: 128 MiB in float32.
 _BLOCK_NUMBERS = 2**25
 
