@@ -97,6 +97,12 @@ def build_model(
   loss_factory = lookup(loss_name, LOSSES, 'loss')
   loss_options = options_for(loss_factory, LOSS, given)
   loss = build_loss(loss_name, head, loss_options)
+  if loss_name == 'nll' and head.one_hot and not dataset.is_multiclass:
+    raise ValueError(
+      f'head {head.name} gives probability 0 to every row of {dataset.name} '
+      'that has not exactly one label, so that its nll is infinite: with '
+      '--allow_mismatch also give --loss=sigmoid_cross_entropy.'
+    )
   return Model(encoder, head, loss, decoders)
 
 

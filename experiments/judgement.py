@@ -55,12 +55,14 @@ def judge(
     jnp.asarray([split.seed for split in splits], jnp.uint32)
   )
   states = fit_states(model, data, splits, params, keys)
-  kinds = metrics.multiclass() if model.head.one_hot else metrics.multilabel()
+  classes = model.head.one_hot and dataset.is_multiclass
+  kinds = metrics.multiclass() if classes else metrics.multilabel()
   known = dataset.log_joint
   truth = None if known is None else jnp.asarray(known)
 
+  # The data are an argument: as a constant they would be compiled in.
   @jax.jit
-  def judged(params, states, rows, keys):
+  def judged(data, truth, params, states, rows, keys):
     def one(run):
       params, states, (index, weight), key = run
       return evaluation.evaluate(
@@ -78,7 +80,7 @@ def judge(
     return jax.lax.map(one, (params, states, rows, keys))
 
   result = {
-    part: jax.device_get(judged(params, states, rows, keys))
+    part: jax.device_get(judged(data, truth, params, states, rows, keys))
     for part, rows in indices.items()
   }
   found = [
@@ -121,7 +123,7 @@ def fit_states(
   index, weight = padded(rows, max(len(part) for part in rows))
 
   @jax.jit
-  def fitted(params, index, weight, keys):
+  def fitted(data, params, index, weight, keys):
     return jax.lax.map(
       lambda run: evaluation.fit_decoders(
         model.encoder,
@@ -134,7 +136,7 @@ def fit_states(
       (params, index, weight, keys),
     )
 
-  return fitted(params, index, weight, keys)
+  return fitted(data, params, index, weight, keys)
 
 
 def exactness_of(
@@ -254,4 +256,6 @@ def read_model(
     raise CheckpointError(f'{error}\n{again}') from error
   if found is None:
     raise CheckpointError(f'{path} holds no parameters. {again}')
-  return found[1]
+  # Committed to a device, as training leaves them: the same program then
+  # serves both, and comes from the compilation cache.
+  return jax.device_put(found[1], jax.local_devices()[0])
