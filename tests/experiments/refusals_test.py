@@ -137,6 +137,13 @@ CASES = {
     '--method=softmax',
     says=('multi-label', 'two or more', '--allow_mismatch'),
   ),
+  'softmax without a likelihood': case(
+    'train.py',
+    SYNTHETIC,
+    '--method=softmax',
+    '--allow_mismatch',
+    says=('probability 0', '--loss=sigmoid_cross_entropy'),
+  ),
   'split that is not given': case(
     'train.py', SYNTHETIC, '--split=given', says=('holdout', 'kfold')
   ),

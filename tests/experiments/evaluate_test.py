@@ -1,0 +1,211 @@
+"""Decoding a finished run again, and comparing finished runs."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from experiments import train
+from experiments.evaluate import evaluate
+from experiments.flags import flags_of
+from mlc.data import sources
+from mlc.run_directory import RunDirectory
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+  """The finished run, for tests that write into it."""
+  path = tmp_path / finished.run_id
+  shutil.copytree(finished.path, path)
+  return RunDirectory(path)
+
+
+def numbers(rows, decoder):
+  """(seed, split, metric) -> value of one decoder."""
+  return {
+    (row['seed'], row['fold'], row['split'], row['metric']): row['value']
+    for row in rows
+    if row['decoder'] == decoder
+  }
+
+
+class TestEvaluate:
+  def test_the_same_decoders_give_the_same_rows(self, finished, rows_of):
+    again = evaluate(finished, ('hamming', 'f_beta'), {})
+    assert json.loads(json.dumps(again)) == rows_of(finished)
+
+  @pytest.mark.slow
+  def test_one_of_them_gives_its_rows(self, finished, rows_of):
+    again = evaluate(finished, ('hamming',), {})
+    wanted = [row for row in rows_of(finished) if row['decoder'] == 'hamming']
+    assert again == wanted
+
+  @pytest.mark.slow
+  def test_another_decoder_and_its_option(self, copied, command, contents):
+    before = contents(copied.path)
+    outcome = command(
+      'evaluate.py',
+      f'--run={copied.path}',
+      '--decoders=top_k,hamming',
+      '--decoder.k=2',
+      '--decoder.value=0.3',
+    )
+    assert outcome.code == 0, outcome.err
+    (path,) = (copied.path / 'evaluations').iterdir()
+    assert path.name == 'top_k-hamming-k=2-value=0.3.json'
+    rows = json.loads(path.read_text())
+    # A row is known by what was decided, not by the name of the family.
+    assert {row['decoder'] for row in rows} == {'top_2', 'threshold_0.3'}
+    predictions = copied.read_predictions()
+    p, y, row = (predictions[key] for key in ('marginals', 'y', 'row'))
+    for s, seed in enumerate(predictions['seed']):
+      here = row[s] >= 0
+      decided = (p[s][here] > 0.3).astype(int)
+      key = (int(seed), -1, 'test', 'f1_micro')
+      wanted = sk.f1_score(y[s][here], decided, average='micro')
+      assert numbers(rows, 'threshold_0.3')[key] == pytest.approx(wanted)
+      best = np.argsort(-p[s][here], axis=1)[:, :2]
+      decided = np.zeros_like(decided)
+      np.put_along_axis(decided, best, 1, axis=1)
+      wanted = sk.f1_score(y[s][here], decided, average='micro')
+      assert numbers(rows, 'top_2')[key] == pytest.approx(wanted)
+    after = contents(copied.path)
+    del after[f'evaluations/{path.name}']
+    assert after == before
+
+  def test_a_run_that_is_not_done_is_refused(self, copied, command, contents):
+    copied.done_path.unlink()
+    before = contents(copied.path)
+    outcome = command(
+      'evaluate.py', f'--run={copied.path}', '--decoders=subset'
+    )
+    assert outcome.code == 1
+    assert 'is not done' in outcome.err
+    assert f'--flagfile={copied.flags_path}' in outcome.err
+    assert contents(copied.path) == before
+
+  def test_a_result_that_was_changed_makes_it_not_done(self, copied, command):
+    text = copied.results_path.read_text()
+    copied.results_path.write_text(text.replace('"value": 0', '"value": 1', 1))
+    outcome = command(
+      'evaluate.py', f'--run={copied.path}', '--decoders=subset'
+    )
+    assert outcome.code == 1
+    assert 'results.json' in outcome.err
+
+  def test_damaged_parameters_are_refused_and_can_be_had_again(
+    self, copied, command
+  ):
+    (model,) = (copied.checkpoints_path / 'model').glob('[0-9]*')
+    for path in model.rglob('*'):
+      if path.is_file() and path.parent.name == 'd':
+        path.write_bytes(path.read_bytes()[:-1] + b'\0')
+    outcome = command(
+      'evaluate.py', f'--run={copied.path}', '--decoders=subset'
+    )
+    assert outcome.code == 1
+    assert 'can be trusted' in outcome.err
+    assert f'--flagfile={copied.flags_path}' in outcome.err
+
+  def test_unknown_decoder(self, finished, command):
+    outcome = command(
+      'evaluate.py', f'--run={finished.path}', '--decoders=subst'
+    )
+    assert outcome.code == 2
+    assert "Did you mean 'subset'" in outcome.err
+
+  def test_data_that_changed_are_refused(
+    self, finished, command, monkeypatch, contents
+  ):
+    changed = finished.read_config()['dataset'] + ',seed=1'
+    loaded = sources.load(changed)
+    monkeypatch.setattr(sources, 'load', lambda name, *, data_dir: loaded)
+    before = contents(finished.path)
+    outcome = command(
+      'evaluate.py', f'--run={finished.path}', '--decoders=hamming'
+    )
+    assert outcome.code == 1
+    assert 'content hash' in outcome.err
+    assert 'Traceback' not in outcome.err
+    assert contents(finished.path) == before
+
+
+class TestCompare:
+  @pytest.fixture
+  def other(self, shared, tiny):
+    """A run of another study, with another decoder."""
+    return train.run(
+      tiny(study='other', decoders=('hamming', 'subset')),
+      workdir=str(shared / 'finished'),
+    )
+
+  @pytest.mark.slow
+  def test_runs_of_two_studies(self, finished, other, command, tmp_path):
+    outcome = command(
+      'compare.py',
+      f'--runs={finished.path},{other.path}',
+      f'--out={tmp_path / "out"}',
+      '--metrics=f1_example,hamming_loss',
+    )
+    assert outcome.code == 0, outcome.err
+    assert 'study=single' in outcome.out
+    assert 'study=other' in outcome.out
+    assert (tmp_path / 'out' / 'report.html').exists()
+    text = (tmp_path / 'out' / 'results.csv').read_text()
+    studies = {line.split(',')[0] for line in text.splitlines()[1:]}
+    assert studies == {'single', 'other'}
+
+  @pytest.mark.slow
+  def test_a_folder_of_runs(self, finished, command, tmp_path):
+    outcome = command(
+      'compare.py',
+      f'--runs={finished.path.parent}',
+      f'--out={tmp_path / "out"}',
+    )
+    assert outcome.code == 0, outcome.err
+    assert finished.read_results()['method'] in outcome.out
+
+  def test_a_folder_without_runs_is_refused(self, command, tmp_path):
+    outcome = command('compare.py', f'--runs={tmp_path}', '--out=out')
+    assert outcome.code == 1
+    assert 'no run directory' in outcome.err
+
+
+def test_predictions_hold_the_whole_split(finished):
+  """Train, validation and test rows of each seed partition the data."""
+  predictions = finished.read_predictions()
+  for s in range(len(predictions['seed'])):
+    parts = [
+      predictions[name][s] for name in ('train_row', 'validation_row', 'row')
+    ]
+    rows = np.concatenate([part[part >= 0] for part in parts])
+    assert sorted(rows) == list(range(200))
+
+
+def test_a_done_run_is_skipped_and_shown(finished, command, contents):
+  before = contents(finished.path)
+  outcome = command('train.py', f'--flagfile={finished.flags_path}')
+  assert outcome.code == 0
+  assert 'is done; nothing to do' in outcome.err
+  assert 'f1_example' in outcome.out
+  assert contents(finished.path) == before
+
+
+def test_a_missing_result_is_made_again(copied, rows_of, tiny, command):
+  """What DONE vouches for and is gone is computed again, from checkpoints."""
+  wanted = rows_of(copied)
+  study = copied.path.parent / 'again' / 'single'
+  study.mkdir(parents=True)
+  run = RunDirectory(study / copied.run_id)
+  copied.path.rename(run.path)
+  run.results_path.unlink()
+  outcome = command(
+    'train.py',
+    *flags_of(tiny(decoders=('hamming', 'f_beta'))),
+    f'--workdir={study.parent}',
+  )
+  assert outcome.code == 0, outcome.err
+  assert 'finishing it again' in outcome.err
+  assert rows_of(run) == wanted
