@@ -78,6 +78,11 @@ def evaluate(
     for index, run in enumerate(directory.read_results()['runs'])
     if run['selected']
   ]
+  if not selected:
+    raise RunDirectoryError(
+      f'every run of {directory.path} diverged: there is nothing to decode. '
+      'Train again with a lower learning rate.'
+    )
   params = read_model(
     directory, config, stacked_shapes(model, data, trial, selected)
   )

@@ -58,11 +58,15 @@ class Progress:
         'diverged': record['diverged'],
       }
     )
-    for run in np.flatnonzero(record['diverged'] & ~self._diverged):
+    for run in map(int, np.flatnonzero(record['diverged'] & ~self._diverged)):
       _log.warning(
         'run %d (%s) diverged in epoch %d and is left out; the others go on',
         run,
-        ', '.join(f'{k}={v}' for k, v in self._described[int(run)].items()),
+        ', '.join(
+          f'{key}={self._described[run][key]}'
+          for key in ('seed', 'fold', 'learning_rate', 'l2')
+          if key != 'fold' or self._described[run][key] >= 0
+        ),
         record['epoch'],
       )
     self._diverged = np.asarray(record['diverged'])

@@ -159,7 +159,8 @@ def conclude(
   config, dataset, data, trial, model = prepared
   selected = select(trial, fitted.best_validation_loss, fitted.diverged)
   params = take_rows(fitted.params, jnp.asarray(selected, jnp.int32))
-  save_model(directory, config, params)
+  if selected:
+    save_model(directory, config, params)
   judged_at = time.perf_counter()
   rows, arrays = judge(model, dataset, data, trial, selected, params)
   directory.write_predictions(**arrays)

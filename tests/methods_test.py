@@ -1,0 +1,283 @@
+"""Contract of every method: it trains, decides and says how, end to end."""
+
+import collections
+import itertools
+import math
+import typing
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import edge, train
+from experiments.config import DataOptions, Experiment, Search, TrainOptions
+from experiments.evaluate import evaluate
+from experiments.experiment import build_model, rehearse
+from experiments.flags import options_of, resolved
+from experiments.progress import Progress
+from mlc.base import Exactness, MissingCapabilityError
+from mlc.data import sources
+from mlc.methods import (
+  DECODERS,
+  ENCODERS,
+  LOSSES,
+  METHODS,
+  build_head,
+  build_loss,
+)
+from mlc.run_directory import RunDirectoryError
+
+WORDS = typing.get_args(Exactness)
+MULTILABEL = 'synthetic:chain,labels=4,examples=160,features=4'
+OPTIONS = {'decoder.k': 2}
+# What a method is trained with here, to be small.
+SMALL = {
+  'ensemble_of_chains': {'model.members': 3},
+  'label_attention': {'model.width': 4, 'model.heads': 2},
+}
+
+
+def dataset_of(method: str) -> str:
+  return 'digits' if method == 'softmax' else MULTILABEL
+
+
+def experiment(method: str, decoders=(), **search) -> Experiment:
+  return resolved(
+    Experiment(
+      method=method,
+      decoders=decoders,
+      data=DataOptions(dataset=dataset_of(method), stratify=False),
+      search=Search(**{'seeds': 2, **search}),
+      train=TrainOptions(epochs=3, batch_size=32),
+      options={**OPTIONS, **SMALL.get(method, {})},
+    )
+  )
+
+
+def decoders_of(method: str) -> tuple[str, ...]:
+  """The names of the decoders that a method serves."""
+  dataset = sources.load(dataset_of(method))
+  served = []
+  for name in DECODERS:
+    try:
+      build_model(experiment(method, (name,)), dataset, 8)
+    except MissingCapabilityError:
+      continue
+    served.append(name)
+  return tuple(served)
+
+
+def decided(served: tuple[str, ...]) -> set[str]:
+  """What decoders are called in results: with their options."""
+  return {'top_2' if name == 'top_k' else name for name in served}
+
+
+@pytest.mark.parametrize('method', METHODS)
+class TestOnShapes:
+  """What needs no training, and nothing compiled."""
+
+  def test_name_loss_and_decoder_exist(self, method):
+    made = METHODS[method]
+    assert made.loss in LOSSES
+    assert made.decoder in DECODERS
+    assert made.decoder in decoders_of(method)
+
+  def test_options_are_keyword_only_and_have_defaults(self, method):
+    for option in options_of(METHODS[method].head, 'model.'):
+      assert option.default is not None
+
+  def test_every_decoder_says_how_or_who_lacks_what(self, method):
+    dataset = sources.load(dataset_of(method))
+    served = decoders_of(method)
+    # Marginals and a mode are the least that a head gives.
+    assert {'hamming', 'subset', 'f_beta', 'top_k'} <= {*served}
+    model = build_model(experiment(method, served), dataset, 8)
+    assert len(model.decoders) == len(served)
+    for decoder in model.decoders.values():
+      assert decoder.exactness(model.head) in WORDS
+    for name in set(DECODERS) - {*served}:
+      with pytest.raises(MissingCapabilityError, match=model.head.name):
+        build_model(experiment(method, (name,)), dataset, 8)
+
+  @pytest.mark.parametrize('encoder', ENCODERS)
+  @pytest.mark.parametrize('loss', LOSSES)
+  def test_every_encoder_and_loss(self, method, encoder, loss):
+    dataset = sources.load(dataset_of(method))
+    made = Experiment(
+      method=method,
+      encoder=encoder,
+      loss=loss,
+      decoders=(METHODS[method].decoder,),
+      data=DataOptions(dataset=dataset_of(method)),
+    )
+    rehearse(build_model(made, dataset, 8), dataset)
+
+
+def test_an_ensemble_trains_each_member_on_its_own():
+  head = build_head('ensemble_of_chains', {'num_labels': 3}, {'members': 2})
+  assert build_loss('nll', head, {}).name == 'per_member_nll'
+  assert build_loss('nll', head.member, {}).name == 'nll'
+
+
+def test_facts_go_by_name():
+  facts = {'num_labels': 3, 'num_label_sets': 5}
+  assert build_head('label_powerset', facts, {}).num_labels == 3
+  with pytest.raises(ValueError, match="Did you mean 'label_powerset'"):
+    build_head('labelpowerset', facts, {})
+
+
+@pytest.fixture(scope='module')
+def compiled() -> list[str]:
+  """Grows with every compilation in this process."""
+  events: list[str] = []
+
+  def listen(event: str, duration_secs: float, **kwargs) -> None:
+    del duration_secs, kwargs
+    if event.endswith('backend_compile_duration'):
+      events.append(event)
+
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  return events
+
+
+@pytest.fixture(scope='module', params=METHODS)
+def trained(request, tmp_path_factory, compiled):
+  """A method trained and judged by all decoders that it serves.
+
+  Returns its run directory, the decoders, and for each epoch how many
+  programs had been compiled.
+  """
+  method = request.param
+  served = decoders_of(method)
+  counts: list[int] = []
+  on_epoch = Progress.on_epoch
+
+  def counting(self, record):
+    counts.append(len(compiled))
+    on_epoch(self, record)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(Progress, 'on_epoch', counting)
+    run = train.run(
+      experiment(method, served), workdir=str(tmp_path_factory.mktemp('runs'))
+    )
+  return run, served, counts
+
+
+@pytest.mark.slow
+class TestEndToEnd:
+  def test_every_decoder_gives_every_number(self, trained):
+    run, served, _ = trained
+    results = run.read_results()
+    names = {row['decoder'] for row in results['rows']}
+    assert names == decided(served)
+    count = collections.Counter(
+      (row['decoder'], row['split'], row['metric']) for row in results['rows']
+    )
+    assert {*count.values()} == {2}
+    metrics = {name for _, _, name in count}
+    assert len(count) == len(names) * 2 * len(metrics)
+    for row in results['rows']:
+      assert row['exactness'] in WORDS
+      assert row['value'] is not None
+      assert math.isfinite(row['value'])
+
+  def test_nothing_is_compiled_after_the_first_epoch(self, trained):
+    _, _, counts = trained
+    assert len(counts) == 3
+    assert counts[1:] == [counts[0]] * 2
+
+  def test_the_loss_falls(self, trained):
+    run, _, _ = trained
+    first, *_, last = run.read_metrics()
+    assert (np.array(last['train_loss']) < first['train_loss']).all()
+
+  def test_decisions_are_label_vectors(self, trained):
+    run, served, _ = trained
+    predictions = run.read_predictions()
+    for name in decided(served):
+      assert {*np.unique(predictions[f'decision_{name}'])} <= {0, 1}
+    assert (predictions['decision_top_2'].sum(axis=-1) == 2).all()
+    p = predictions['marginals']
+    assert ((p >= 0) & (p <= 1 + 1e-6)).all()
+    if run.read_results()['method'] == 'softmax':
+      assert (predictions['decision_subset'].sum(axis=-1) == 1).all()
+      np.testing.assert_allclose(p.sum(axis=-1), 1.0, rtol=1e-5)
+
+
+@pytest.fixture(scope='module')
+def half_diverged(tmp_path_factory):
+  """Two seeds with a learning rate that is right and one that is not."""
+  made = experiment(
+    'classifier_chain', ('subset',), learning_rates=(0.01, 1e30)
+  )
+  return train.run(made, workdir=str(tmp_path_factory.mktemp('runs')))
+
+
+@pytest.mark.slow
+class TestDivergence:
+  """A learning rate at which the loss blows up, beside one that does not."""
+
+  def test_the_others_go_on_and_are_chosen(self, half_diverged):
+    run = half_diverged
+    runs = run.read_results()['runs']
+    assert len(runs) == 4
+    for one in runs:
+      huge = one['learning_rate'] > 1
+      assert one['diverged'] == huge
+      assert one['selected'] == (not huge)
+    values = [row['value'] for row in run.read_results()['rows']]
+    assert all(map(math.isfinite, values))
+
+  def test_nobody_else_is_touched(self, half_diverged, tmp_path):
+    """The run beside it is, bit for bit, what it is alone."""
+    alone = train.run(
+      experiment('classifier_chain', ('subset',), learning_rates=(0.01,)),
+      workdir=str(tmp_path),
+    )
+    wanted = half_diverged.read_results()['rows']
+    assert alone.read_results()['rows'] == wanted
+
+  def test_when_all_diverge_the_run_ends_and_says_so(self, tmp_path, capsys):
+    made = experiment('classifier_chain', ('subset',), learning_rates=(1e30,))
+    run = train.run(made, workdir=str(tmp_path))
+    results = run.read_results()
+    assert results['rows'] == []
+    assert [one['diverged'] for one in results['runs']] == [True, True]
+    assert results['parameters'] > 0
+    capsys.readouterr()
+    edge.show(run)
+    assert '2 of 2 runs diverged' in capsys.readouterr().out
+    with pytest.raises(RunDirectoryError, match='lower learning rate'):
+      evaluate(run, ('hamming',), {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('method', 'dataset', 'loss', 'metric'),
+  [
+    ('classifier_chain', 'digits', 'nll', 'subset_accuracy'),
+    ('softmax', MULTILABEL, 'sigmoid_cross_entropy', 'lrap'),
+  ],
+)
+def test_a_mismatch_that_is_insisted_on(
+  method, dataset, loss, metric, tmp_path
+):
+  made = resolved(
+    Experiment(
+      method=method,
+      loss=loss,
+      allow_mismatch=True,
+      data=DataOptions(dataset=dataset, stratify=False),
+      search=Search(seeds=1),
+      train=TrainOptions(epochs=2),
+    )
+  )
+  run = train.run(made, workdir=str(tmp_path))
+  assert metric in {row['metric'] for row in run.read_results()['rows']}
+
+
+def test_no_two_methods_are_one():
+  heads = [method.head for method in METHODS.values()]
+  for one, other in itertools.combinations(heads, 2):
+    assert one is not other
