@@ -65,7 +65,7 @@ class Progress:
         ', '.join(
           f'{key}={self._described[run][key]}'
           for key in ('seed', 'fold', 'learning_rate', 'l2')
-          if key != 'fold' or self._described[run][key] >= 0
+          if self._described[run][key] not in (None, -1)
         ),
         record['epoch'],
       )

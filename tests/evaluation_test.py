@@ -1,0 +1,298 @@
+"""Evaluation: the numbers of a table against scikit-learn and enumeration."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from mlc import decoding, evaluation, metrics
+from mlc.base import Batch, Head, SparseRows
+from mlc.encoders.identity import identity
+from mlc.heads.binary_relevance import binary_relevance
+from mlc.heads.classifier_chain import classifier_chain
+
+ROWS, FEATURES, LABELS = 37, 3, 5
+DECODERS = {
+  d.name: d
+  for d in (
+    decoding.threshold(),
+    decoding.joint_mode(),
+    decoding.expected_f(),
+    decoding.top_k(2),
+  )
+}
+
+
+def drawn(seed: int = 0) -> Batch:
+  """Rows with ties in y, empty rows and a label without positives."""
+  generator = np.random.default_rng(seed)
+  y = (generator.random((ROWS, LABELS)) < 0.4).astype(np.float32)
+  y[:3], y[:, 4] = 0.0, 0.0
+  x = generator.normal(size=(ROWS, FEATURES)).astype(np.float32)
+  return Batch(jnp.asarray(x), jnp.asarray(y), weight=jnp.ones(ROWS))
+
+
+def params_of(head: Head, batch: Batch):
+  key = jax.random.key(1)
+  params = head.init(key, batch.x, batch.y)
+  noise = lambda leaf: (
+    leaf + jax.random.normal(key, leaf.shape)
+    if leaf.dtype == jnp.float32
+    else leaf
+  )
+  frozen = params.pop('frozen', None)
+  params = jax.tree.map(noise, params)
+  if frozen is not None:
+    params['frozen'] = frozen
+  return {'encoder': {}, 'head': params}
+
+
+@functools.cache
+def judged(weighted: bool) -> tuple[Batch, evaluation.Judged]:
+  """A chain's judgement of the rows, or of them and padding."""
+  head = classifier_chain(LABELS)
+  batch = drawn()
+  params = params_of(head, batch)
+  if weighted:
+    # Padding that would change every number if it counted.
+    other = drawn(seed=7)
+    batch = Batch(
+      x=jnp.concatenate([batch.x, other.x]),
+      y=jnp.concatenate([batch.y, 1.0 - other.y]),
+      weight=jnp.concatenate([jnp.ones(ROWS), jnp.zeros(ROWS)]),
+    )
+  run = jax.jit(
+    lambda params, batch, key: evaluation.evaluate(
+      identity(),
+      head,
+      DECODERS,
+      metrics.multilabel(),
+      params,
+      {name: () for name in DECODERS},
+      batch,
+      key,
+      block=8,
+    )
+  )
+  return batch, run(params, batch, jax.random.key(0))
+
+
+def expected(y: np.ndarray, d: np.ndarray, p: np.ndarray) -> dict[str, float]:
+  """scikit-learn's numbers, its zero division as our tables state it."""
+  f1 = functools.partial(sk.f1_score, y, d, zero_division=0)
+  return {
+    'subset_accuracy': sk.accuracy_score(y, d),
+    'hamming_loss': sk.hamming_loss(y, d),
+    'f1_example': sk.f1_score(y, d, average='samples', zero_division=1),
+    'jaccard_example': sk.jaccard_score(
+      y, d, average='samples', zero_division=1
+    ),
+    'f1_micro': f1(average='micro'),
+    'f1_macro': f1(average='macro'),
+    'precision_macro': sk.precision_score(
+      y, d, average='macro', zero_division=0
+    ),
+    'recall_micro': sk.recall_score(y, d, average='micro', zero_division=0),
+    'lrap': sk.label_ranking_average_precision_score(y, p),
+    'coverage_error': sk.coverage_error(y, p),
+    'ranking_loss': sk.label_ranking_loss(y, p),
+    'ndcg_at_3': sk.ndcg_score(y, p, k=3, ignore_ties=True),
+  }
+
+
+@pytest.mark.parametrize('decoder', DECODERS)
+@pytest.mark.parametrize('weighted', [False, True])
+@pytest.mark.filterwarnings('ignore::sklearn.exceptions.UndefinedMetricWarning')
+def test_numbers_are_those_of_scikit_learn(decoder, weighted):
+  batch, result = judged(weighted)
+  y = np.asarray(batch.y)[:ROWS]
+  d = np.asarray(result.decisions[decoder])[:ROWS]
+  p = np.asarray(result.marginals, np.float64)[:ROWS]
+  for name, value in expected(y, d, p).items():
+    assert result.values[decoder][name] == pytest.approx(value, abs=2e-6), name
+
+
+def test_numbers_of_the_distribution_are_the_same_for_all_decoders():
+  _, result = judged(False)
+  kinds = metrics.multilabel()
+  for name, metric in kinds.items():
+    values = {float(result.values[decoder][name]) for decoder in DECODERS}
+    if metric.needs != 'decisions':
+      assert len(values) == 1
+  assert {len(v) for v in result.values.values()} == {len(kinds)}
+
+
+def test_nll_is_that_of_the_chain():
+  batch, result = judged(False)
+  head = classifier_chain(LABELS)
+  params = params_of(head, drawn())['head']
+  logits = batch.x @ params['kernel'] + params['bias'][None, :]
+  total = 0.0
+  for b, y in enumerate(np.asarray(batch.y)):
+    for j in range(LABELS):
+      z = float(logits[b, j])
+      z += sum(y[i] * float(params['links'][i, j]) for i in range(j))
+      total += np.log1p(np.exp(-z if y[j] else z))
+  nll = result.values['subset']['nll']
+  assert nll == pytest.approx(total / ROWS, rel=1e-5)
+
+
+@pytest.mark.parametrize('make', [classifier_chain, binary_relevance])
+def test_a_table_asked_once_answers_as_the_head_does(make):
+  head = make(LABELS)
+  batch = drawn()
+  params = params_of(head, batch)['head']
+  asked, of_block = evaluation.tabulated(head)
+  assert (asked is head) == (make is binary_relevance)
+
+  def answers(head, params, x, y):
+    exact = [head.mode(params, x), head.greedy(params, x)]
+    exact += [head.log_prob(params, x, y), head.conditional(params, x, y)]
+    names = ('marginals', 'cardinality_marginals')
+    return exact, [getattr(head, name)(params, x) for name in names]
+
+  @jax.jit
+  def asked_answers(params, x, y):
+    return answers(asked, of_block(params, x), x, y)
+
+  exact, close = jax.jit(functools.partial(answers, head))(
+    params, batch.x, batch.y
+  )
+  asked_exact, asked_close = asked_answers(params, batch.x, batch.y)
+  for one, other in zip(exact, asked_exact, strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-6)
+  for one, other in zip(close, asked_close, strict=True):
+    np.testing.assert_allclose(one, other, atol=2e-6)
+
+
+@pytest.mark.parametrize('block', [1, 5, 37, 100])
+def test_blocks_do_not_change_a_function_of_rows(block):
+  rows = {
+    'dense': jnp.arange(37.0 * 2).reshape(37, 2),
+    'sparse': SparseRows(
+      jnp.zeros((37, 1), jnp.int32), jnp.arange(37.0)[:, None], 3
+    ),
+  }
+  sizes = []
+
+  def function(part):
+    sizes.append(len(part['dense']))
+    return part['dense'].sum(axis=-1), part['sparse'].values[:, 0]
+
+  one, other = evaluation.in_blocks(function, rows, block)
+  np.testing.assert_array_equal(one, rows['dense'].sum(axis=-1))
+  np.testing.assert_array_equal(other, jnp.arange(37.0))
+  assert set(sizes) == {min(block, 37)}
+
+
+def test_regret_is_the_expected_loss_over_that_of_the_best_decision():
+  generator = np.random.default_rng(3)
+  labels, rows = 3, 6
+  vectors = np.array(
+    [[(code >> j) & 1 for j in range(labels)] for code in range(2**labels)]
+  )
+  p = generator.dirichlet(np.ones(2**labels), size=rows)
+  decision = generator.integers(0, 2, size=(rows, labels))
+  weight = np.array([1, 1, 0, 1, 1, 1], float)
+
+  def losses(d):
+    hamming = np.mean(vectors != d, axis=-1)
+    subset = np.any(vectors != d, axis=-1).astype(float)
+    below = vectors.sum(axis=-1) + d.sum()
+    f1 = np.where(
+      below > 0, 2 * (vectors * d).sum(axis=-1) / np.maximum(below, 1), 1.0
+    )
+    return np.stack([hamming, subset, 1 - f1])
+
+  wanted = np.zeros(3)
+  for b in range(rows):
+    each = np.array([losses(d) @ p[b] for d in vectors])
+    mine = losses(decision[b]) @ p[b]
+    wanted += weight[b] * (mine - each.min(axis=0)) / weight.sum()
+  found = evaluation.regrets(
+    jnp.log(jnp.asarray(p, jnp.float32)),
+    jnp.asarray(decision, jnp.float32),
+    jnp.asarray(weight, jnp.float32),
+    block=4,
+  )
+  names = ('hamming_loss', 'subset_accuracy', 'f1_example')
+  assert found.keys() == {f'regret_{name}' for name in names}
+  for name, value in zip(names, wanted, strict=True):
+    assert found[f'regret_{name}'] == pytest.approx(value, abs=1e-6)
+
+
+def test_unknown_labels_are_left_out_and_the_joint_is_not_scored():
+  batch = drawn()
+  generator = np.random.default_rng(5)
+  where = generator.random((ROWS, LABELS)) < 0.7
+  batch = batch._replace(
+    y=jnp.where(where, batch.y, 0.0), where=jnp.asarray(where)
+  )
+  head = binary_relevance(LABELS)
+  result = evaluation.evaluate(
+    identity(),
+    head,
+    {'hamming': decoding.threshold()},
+    {
+      name: metric
+      for name, metric in metrics.multilabel().items()
+      if name in ('hamming_loss', 'f1_micro', 'nll')
+    },
+    params_of(head, batch),
+    {'hamming': ()},
+    batch,
+    jax.random.key(0),
+  )
+  y, d = np.asarray(batch.y)[where], np.asarray(result.decisions['hamming'])
+  values = result.values['hamming']
+  assert 'nll' not in values
+  assert values['hamming_loss'] == pytest.approx(np.mean(y != d[where]))
+  assert values['f1_micro'] == pytest.approx(sk.f1_score(y, d[where]))
+
+
+def test_decoders_are_fitted_on_the_rows_they_are_given():
+  batch = drawn()
+  head = binary_relevance(LABELS)
+  params = params_of(head, batch)
+  decoders = {'tuned_f1': decoding.tuned_threshold()}
+  fitted = functools.partial(
+    evaluation.fit_decoders, identity(), head, decoders, params
+  )
+  key = jax.random.key(0)
+  half = jax.tree.map(lambda leaf: leaf[:20], batch)
+  padded = batch._replace(weight=(jnp.arange(ROWS) < 20).astype(jnp.float32))
+  one, other, whole = (
+    fitted(rows, key)['tuned_f1']['threshold'] for rows in (half, padded, batch)
+  )
+  np.testing.assert_array_equal(one, other)
+  assert not np.array_equal(one, whole)
+
+
+def test_a_second_judgement_compiles_nothing():
+  batch = drawn()
+  head = binary_relevance(LABELS)
+  params = params_of(head, batch)
+  traced = itertools.count()
+
+  @jax.jit
+  def run(params, batch, key):
+    next(traced)
+    return evaluation.evaluate(
+      identity(),
+      head,
+      {'subset': decoding.joint_mode()},
+      {'hamming_loss': metrics.multilabel()['hamming_loss']},
+      params,
+      {'subset': ()},
+      batch,
+      key,
+    ).values
+
+  run(params, batch, jax.random.key(0))
+  other = drawn(seed=2)
+  run(jax.tree.map(jnp.copy, params), other, jax.random.key(1))
+  assert next(traced) == 1
