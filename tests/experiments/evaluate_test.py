@@ -184,6 +184,31 @@ def test_predictions_hold_the_whole_split(finished):
     assert sorted(rows) == list(range(200))
 
 
+@pytest.mark.filterwarnings('ignore::sklearn.exceptions.UndefinedMetricWarning')
+def test_numbers_follow_from_the_predictions(finished, rows_of):
+  """What a reader computes from predictions.npz is what the table says."""
+  predictions = finished.read_predictions()
+  rows = rows_of(finished)
+  for s, seed in enumerate(predictions['seed']):
+    here = predictions['row'][s] >= 0
+    y, p = predictions['y'][s][here], predictions['marginals'][s][here]
+    for decoder in ('hamming', 'f_beta'):
+      d = predictions[f'decision_{decoder}'][s][here]
+      found = numbers(rows, decoder)
+      for metric, value in {
+        'subset_accuracy': sk.accuracy_score(y, d),
+        'hamming_loss': sk.hamming_loss(y, d),
+        'f1_example': sk.f1_score(y, d, average='samples', zero_division=1),
+        'f1_micro': sk.f1_score(y, d, average='micro'),
+        'f1_macro': sk.f1_score(y, d, average='macro', zero_division=0),
+        'map': sk.average_precision_score(y, p, average='macro'),
+        'lrap': sk.label_ranking_average_precision_score(y, p),
+        'auc_macro': sk.roc_auc_score(y, p, average='macro'),
+      }.items():
+        key = (int(seed), -1, 'test', metric)
+        assert found[key] == pytest.approx(value, abs=2e-6), metric
+
+
 def test_a_done_run_is_skipped_and_shown(finished, command, contents):
   before = contents(finished.path)
   outcome = command('train.py', f'--flagfile={finished.flags_path}')
