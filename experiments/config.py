@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -96,6 +97,13 @@ class Experiment:
   search: Search = Search()
   train: TrainOptions = dataclasses.field(default_factory=TrainOptions)
   options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self) -> None:
+    if not re.fullmatch(r'\w[\w.-]*', self.study):
+      raise ValueError(
+        f'study is {self.study!r}; it names a folder of the workdir: letters, '
+        'digits, `_`, `-` and `.`.'
+      )
 
 
 def config_of(experiment: Experiment) -> dict[str, Any]:

@@ -63,7 +63,8 @@ def parse(argv: Sequence[str]) -> list[str]:
   chosen = experiment_flags.first_stage(
     argv, ('study', 'datasets', 'methods', 'encoder', 'loss', 'decoders')
   )
-  study = lookup(chosen.get('study', 'dependence'), STUDIES, 'study')
+  name = chosen.get('study', 'dependence')
+  study = lookup(name, STUDIES, 'study')
   names = experiment_flags.names
   for option in OPTIONS:
     experiment_flags.define(option, FLAGS)
@@ -78,7 +79,7 @@ def parse(argv: Sequence[str]) -> list[str]:
   if 'decoders' in selected:
     selected['decoders'] = names(selected['decoders'])
   planned = lay_out(
-    '',
+    name,
     study,
     names(chosen.get('datasets', '')) or study.datasets,
     names(chosen.get('methods', '')) or study.methods,

@@ -69,6 +69,9 @@ CASES = {
     says=("'f1_example'",),
   ),
   # Values.
+  'study that is no name': case(
+    'train.py', '--study=../up', says=("'../up'", 'folder')
+  ),
   'epochs': case('train.py', '--epochs=0', says=('epochs is 0', 'at least 1')),
   'seeds': case('train.py', '--seeds=0', says=('seeds is 0',)),
   'seeds of a study': case('launch.py', '--seeds=0', says=('seeds is 0',)),
