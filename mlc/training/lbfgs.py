@@ -1,20 +1,24 @@
 """One round of one run with L-BFGS, on all its training rows."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
-from mlc.base import Batch, Params
+from mlc.base import Batch, Key, Params
 from mlc.numerics import merge_frozen, split_frozen
 from mlc.training import curvature
 from mlc.training.objective import ExampleLoss, mean_loss, ridge
 from mlc.training.options import ROUND, TrainOptions
 from mlc.training.runs import Runs, rows
 from mlc.training.state import NOISE, RunState, choose, finite, stream
+
+# What a gradient may exceed the tolerance by when rounding stops the descent.
+ROUNDING = 10.0
 
 
 class LbfgsState(NamedTuple):
@@ -40,6 +44,22 @@ def init(trained: Params) -> LbfgsState:
   return LbfgsState(jnp.ones_like(w), w, optax.lbfgs().init(w))
 
 
+class Descent(NamedTuple):
+  """How far a round has come.
+
+  Attributes:
+    u: the parameters in their units.
+    solver: as in LbfgsState.
+    done: iterations of this round.
+    diverged: the last one led to something not finite and was not taken.
+  """
+
+  u: Float[Array, ' params']
+  solver: Any
+  done: Int[Array, '']
+  diverged: Bool[Array, '']
+
+
 def lbfgs_round(
   loss: ExampleLoss,
   options: TrainOptions,
@@ -52,10 +72,11 @@ def lbfgs_round(
       minimise  mean_i loss_i + l2 / (2 N) sum_w |w|^2
 
   The loss has no noise here (key=None), as a line search needs. A run stops
-  when its gradient by u is within the tolerance (the curvature being about 1,
-  the objective is then within about tolerance^2 / 2 a parameter of its
-  minimum), when a whole round has not lowered the objective (rounding leaves
-  L-BFGS nothing to do), or at max_iterations.
+  when no derivative by a parameter in its unit exceeds the tolerance: the
+  curvature being about 1, each parameter can then gain about tolerance^2 / 2.
+  It also stops when a whole round has not lowered the objective, because of
+  rounding, and has converged then if it is within ROUNDING tolerances; and at
+  max_iterations.
 
   Args:
     loss: (params, batch, *, key) -> [batch].
@@ -67,10 +88,6 @@ def lbfgs_round(
   Returns:
     The state with new `train`, `train_loss`, `stopped`, `converged` and
     `diverged`.
-
-  References:
-    Nocedal, Wright, Numerical optimization, 2006, algorithms 3.5, 3.6 (line
-    search) and 7.5.
   """
   batch = rows(data, run.train, run.train_weight)
   trained, frozen = split_frozen(state.train.params)
@@ -81,55 +98,80 @@ def lbfgs_round(
     value = mean_loss(loss, merge_frozen(trained, frozen), batch)
     return value + ridge(trained, run.l2, batch)
 
-  def first():
-    value, gradient, units = curvature.units(
-      objective, w, stream(run.key, 0, NOISE)
-    )
-    solver = optax.tree.set(
-      state.train.opt_state.solver, value=value, grad=units * gradient
-    )
-    return LbfgsState(units, w / units, solver)
-
-  begin = jax.lax.cond(
-    state.train.step == 0, first, lambda: state.train.opt_state
+  before = jax.lax.cond(
+    state.train.step == 0,
+    lambda: first(objective, w, state.train.opt_state, run.key),
+    lambda: state.train.opt_state,
   )
-  units = begin.units
-  scaled = lambda u: objective(units * u)
-  transform = optax.lbfgs()
-
-  def iterate(carry):
-    u, solver, count, _ = carry
-    value, gradient = at(solver)
-    change, solver_after = transform.update(
-      gradient, solver, u, value=value, grad=gradient, value_fn=scaled
-    )
-    after = optax.apply_updates(u, change), solver_after
-    sound = finite((at(solver_after), after[0]))
-    return *choose(sound, after, (u, solver)), count + 1, ~sound
-
-  def unfinished(carry):
-    _, solver, count, diverged = carry
-    more = (count < ROUND) & (state.train.step + count < options.max_iterations)
-    return more & ~diverged & ~within(solver, options.tolerance)
-
-  nothing_done = jnp.zeros((), jnp.int32), ~finite(at(begin.solver))
-  u, solver, count, diverged = jax.lax.while_loop(
-    unfinished, iterate, (begin.u, begin.solver, *nothing_done)
+  left = jnp.minimum(ROUND, options.max_iterations - state.train.step)
+  after = descend(
+    lambda u: objective(before.units * u), before, left, options.tolerance
   )
-  step = state.train.step + count
-  converged = within(solver, options.tolerance)
-  stuck = at(solver)[0] >= at(begin.solver)[0]
+  step = state.train.step + after.done
+  value, _ = at(after.solver)
+  stuck = value >= at(before.solver)[0]
+  tolerance = options.tolerance * jnp.where(stuck, ROUNDING, 1.0)
+  converged = steepest(after.solver) <= tolerance
   return state._replace(
     train=state.train._replace(
       step=step,
-      params=merge_frozen(unravel(units * u), frozen),
-      opt_state=LbfgsState(units, u, solver),
+      params=merge_frozen(unravel(before.units * after.u), frozen),
+      opt_state=LbfgsState(before.units, after.u, after.solver),
     ),
-    train_loss=at(solver)[0],
+    train_loss=value,
     converged=converged,
     stopped=converged | stuck | (step >= options.max_iterations),
-    diverged=diverged,
+    diverged=after.diverged,
   )
+
+
+def first(
+  objective: Callable[..., Array],
+  w: Float[Array, ' params'],
+  empty: LbfgsState,
+  key: Key,
+) -> LbfgsState:
+  """The state before the first iteration, from that of `init`."""
+  value, gradient, units = curvature.units(objective, w, stream(key, 0, NOISE))
+  solver = optax.tree.set(empty.solver, value=value, grad=units * gradient)
+  return LbfgsState(units, w / units, solver)
+
+
+def descend(
+  objective: Callable[..., Array],
+  start: LbfgsState,
+  iterations: Int[Array, ''],
+  tolerance: float,
+) -> Descent:
+  """L-BFGS with a line search for the strong Wolfe conditions.
+
+  References:
+    Nocedal, Wright, Numerical optimization, 2006, algorithms 3.5, 3.6, 7.5.
+  """
+  transform = optax.lbfgs()
+
+  def iterate(now: Descent) -> Descent:
+    value, gradient = at(now.solver)
+    change, solver = transform.update(
+      gradient,
+      now.solver,
+      now.u,
+      value=value,
+      grad=gradient,
+      value_fn=objective,
+    )
+    moved = optax.apply_updates(now.u, change)
+    sound = finite((at(solver), moved))
+    u, solver = choose(sound, (moved, solver), (now.u, now.solver))
+    return Descent(u, solver, now.done + 1, ~sound)
+
+  def unfinished(now: Descent) -> Bool[Array, '']:
+    above = steepest(now.solver) > tolerance
+    return (now.done < iterations) & above & ~now.diverged
+
+  zero = jnp.zeros((), jnp.int32)
+  now = Descent(start.u, start.solver, zero, ~finite(at(start.solver)))
+  return jax.lax.while_loop(unfinished, iterate, now)
 
 
 def at(solver: Any) -> tuple[Float[Array, ''], Float[Array, ' params']]:
@@ -137,6 +179,6 @@ def at(solver: Any) -> tuple[Float[Array, ''], Float[Array, ' params']]:
   return optax.tree.get(solver, 'value'), optax.tree.get(solver, 'grad')
 
 
-def within(solver: Any, tolerance: float) -> Bool[Array, '']:
-  """Whether no derivative by a parameter in its unit exceeds the tolerance."""
-  return jnp.max(jnp.abs(at(solver)[1])) <= tolerance
+def steepest(solver: Any) -> Float[Array, '']:
+  """The largest derivative by a parameter in its unit."""
+  return jnp.max(jnp.abs(at(solver)[1]))

@@ -46,7 +46,7 @@ class Fitted(NamedTuple):
     last_train_loss: training loss of the last epoch; with lbfgs the penalised
       objective.
     diverged: whether the loss blew up.
-    converged: whether lbfgs reached its tolerance; None with adamw.
+    converged: whether lbfgs reached the optimum; None with adamw.
     steps: updates, or iterations of L-BFGS.
     epochs_run: rounds until every run had stopped, at most all.
     compile_seconds: spent on tracing and compiling, and the first state.
@@ -197,11 +197,11 @@ def _fitted(state: RunState, options: TrainOptions) -> Fitted:
 def _warn(fitted: Fitted, options: TrainOptions) -> None:
   """Says what the user would otherwise find out by chance."""
   cut = np.zeros_like(fitted.diverged)
-  rounded = np.zeros_like(fitted.diverged)
+  stuck = np.zeros_like(fitted.diverged)
   if fitted.converged is not None:
     short = ~fitted.converged & ~fitted.diverged
     cut = short & (fitted.steps >= options.max_iterations)
-    rounded = short & ~cut
+    stuck = short & ~cut
   for runs, message in (
     (
       fitted.diverged,
@@ -215,10 +215,10 @@ def _warn(fitted: Fitted, options: TrainOptions) -> None:
       'Raise max_iterations or l2, or standardize the features.',
     ),
     (
-      rounded,
-      f'had a gradient above the tolerance {options.tolerance:g} when rounding '
-      'left lbfgs nothing to do: as near to the optimum as this precision '
-      'goes. Standardize the features, raise l2 or the tolerance.',
+      stuck,
+      f'had a gradient above the tolerance {options.tolerance:g} when lbfgs '
+      'could no longer lower the objective: near the optimum, but not at it. '
+      'Standardize the features, or raise l2.',
     ),
   ):
     if runs.any():

@@ -27,9 +27,9 @@ class TrainOptions:
     min_delta: by how much the validation loss must fall to renew patience.
     max_iterations: of lbfgs.
     tolerance: lbfgs has converged when no derivative of its objective by a
-      parameter is larger than this, each parameter in the unit that its
-      curvature suggests (see training/curvature.py), so that the units of
-      features play no part.
+      parameter is larger than this (than ten times this when rounding allows
+      no further step), each parameter in the unit that its curvature suggests,
+      so that the units of features play no part.
     strategy: map trains the runs of a device one after another, vmap side by
       side; auto is map on CPU and with lbfgs, vmap otherwise.
     save_interval_secs: seconds between two checkpoints.

@@ -163,12 +163,16 @@ def test_a_run_cut_short_says_so(setting, caplog):
   assert 'after 7 iterations' in caplog.text
 
 
-def test_what_rounding_stops_says_so(setting, caplog):
+@pytest.mark.parametrize(('tolerance', 'reached'), [(0.0, False), (3e-7, True)])
+def test_rounding_ends_a_run(setting, caplog, tolerance, reached):
+  """float32 leaves gradients of about 1e-7: within ten times 3e-7, not of 0."""
   with caplog.at_level(logging.WARNING):
-    fitted = solve(setting.data(), setting.splits(1), [1.0], tolerance=0.0)
-  assert not fitted.converged.any()
-  assert fitted.steps[0] < TrainOptions().max_iterations
-  assert 'rounding left lbfgs nothing to do' in caplog.text
+    fitted = solve(
+      setting.data(), setting.splits(1), [1.0], tolerance=tolerance
+    )
+  assert fitted.steps[0] < 200
+  assert fitted.converged[0] == reached
+  assert ('could no longer lower the objective' in caplog.text) != reached
 
 
 def test_units_are_the_norms_of_the_rows_of_the_hessian():
