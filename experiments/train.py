@@ -162,6 +162,7 @@ def conclude(
   if selected:
     save_model(directory, config, params)
   judged_at = time.perf_counter()
+  _log.info('judging %d runs with %s', len(selected), ', '.join(model.decoders))
   rows, arrays = judge(model, dataset, data, trial, selected, params)
   directory.write_predictions(**arrays)
   directory.write_results(

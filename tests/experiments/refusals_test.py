@@ -118,6 +118,7 @@ CASES = {
     SYNTHETIC,
     '--learning_rates=0.1,0.01',
     '--validation_fraction=0',
+    '--nostratify',
     says=('2 pairs', '--validation_fraction'),
   ),
   # What does not go together.
