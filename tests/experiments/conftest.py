@@ -239,3 +239,35 @@ def contents() -> Callable[[pathlib.Path], dict[str, bytes]]:
 def rows_of() -> Callable[[RunDirectory], list[dict]]:
   """Rows of results.json, exactly as they are written."""
   return lambda run: json.loads(run.results_path.read_text())['rows']
+
+
+@pytest.fixture(scope='session')
+def compiled() -> list[str]:
+  """Grows with every compilation in this process."""
+  events: list[str] = []
+
+  def listen(event: str, duration_secs: float, **kwargs) -> None:
+    del duration_secs, kwargs
+    if event.endswith('backend_compile_duration'):
+      events.append(event)
+
+  jax.monitoring.register_event_duration_secs_listener(listen)
+  return events
+
+
+@pytest.fixture
+def check_error() -> Callable[..., None]:
+  """Checks that an outcome is one error, which says what it has to."""
+
+  def check(outcome: Outcome, program: str, says) -> None:
+    assert outcome.code in (1, 2)
+    assert 'Traceback' not in outcome.err
+    lines = outcome.err.splitlines()
+    assert lines[0].startswith(f'{program}: error: ')
+    assert outcome.err.count('error:') == 1
+    # What cannot be parsed is also told where to find the flags.
+    assert len(lines) == outcome.code
+    for words in says:
+      assert words in lines[0]
+
+  return check
