@@ -104,6 +104,7 @@ def expected(y: np.ndarray, d: np.ndarray, p: np.ndarray) -> dict[str, float]:
   }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('decoder', DECODERS)
 @pytest.mark.parametrize('weighted', [False, True])
 @pytest.mark.filterwarnings('ignore::sklearn.exceptions.UndefinedMetricWarning')
@@ -141,6 +142,7 @@ def test_nll_is_that_of_the_chain():
   assert nll == pytest.approx(total / ROWS, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('make', [classifier_chain, binary_relevance])
 def test_a_table_asked_once_answers_as_the_head_does(make):
   head = make(LABELS)
@@ -225,6 +227,7 @@ def test_regret_is_the_expected_loss_over_that_of_the_best_decision():
     assert found[f'regret_{name}'] == pytest.approx(value, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_unknown_labels_are_left_out_and_the_joint_is_not_scored():
   batch = drawn()
   generator = np.random.default_rng(5)
@@ -254,6 +257,7 @@ def test_unknown_labels_are_left_out_and_the_joint_is_not_scored():
   assert values['f1_micro'] == pytest.approx(sk.f1_score(y, d[where]))
 
 
+@pytest.mark.slow
 def test_decoders_are_fitted_on_the_rows_they_are_given():
   batch = drawn()
   head = binary_relevance(LABELS)

@@ -272,6 +272,7 @@ def test_a_second_process_is_refused_and_a_killed_one_is_not(run):
   finish(run)
 
 
+@pytest.mark.slow
 def test_of_processes_that_start_at_once_one_wins(run, tmp_path):
   code = """
     import os, sys, time

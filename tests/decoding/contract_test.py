@@ -112,6 +112,7 @@ def test_the_word_for_a_decision_follows_what_it_is_made_of(table_head):
   assert word('greedy', one_pass) == 'searched'
 
 
+@pytest.mark.slow
 def test_without_a_key_the_samples_are_the_same(table_head, random_tables):
   head = table_head(6, ('cardinality_marginals', 'joint'))
   tables = random_tables(0, 50, 6)

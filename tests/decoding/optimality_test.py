@@ -109,6 +109,7 @@ def test_the_optimality_test_catches_a_wrong_weight(beta, random_tables):
   assert shortfall(tables, wrong, f_table(5, beta)).max() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_labels', [1, 4, 8])
 def test_a_product_head_decides_as_its_table(num_labels, table_head):
   def apply(params, h, *, key=None):
@@ -130,6 +131,7 @@ def test_a_product_head_decides_as_its_table(num_labels, table_head):
     assert shortfall(tables, decisions, values).max() < 2e-6, decoder.name
 
 
+@pytest.mark.slow
 def test_the_search_over_sizes_spans_blocks():
   """Far more labels than are looked at together, against plain numpy."""
   num_labels, batch = 150, 40
@@ -159,6 +161,7 @@ def test_the_search_over_sizes_spans_blocks():
   )
 
 
+@pytest.mark.slow
 def test_f_beta_from_samples_is_optimal_for_the_samples(
   table_head, random_tables
 ):

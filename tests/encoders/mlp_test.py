@@ -19,6 +19,7 @@ def _sparse(seed=0, rows=9, columns=20, entries=4):
   return x, jnp.asarray(dense)
 
 
+@pytest.mark.slow
 def test_equals_the_formula_written_in_numpy():
   encoder = mlp(width=7, depth=3)
   x = jax.random.normal(jax.random.key(0), (5, 4))
@@ -33,6 +34,7 @@ def test_equals_the_formula_written_in_numpy():
   assert encoder.name == 'mlp'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('depth', [1, 2])
 def test_sparse_rows_give_the_output_and_gradients_of_dense_ones(depth):
   encoder = mlp(width=6, depth=depth)
@@ -58,6 +60,7 @@ def test_sparse_rows_give_the_output_and_gradients_of_dense_ones(depth):
   assert float(jnp.abs(grad['layer_0']['kernel']).max()) > 0.1
 
 
+@pytest.mark.slow
 def test_no_key_means_no_dropout_and_a_key_drops_the_stated_share():
   encoder = mlp(width=200, depth=1, dropout=0.3)
   x = jax.random.normal(jax.random.key(0), (100, 10))
@@ -84,6 +87,7 @@ def test_layers_drop_different_units():
   assert 4 <= int((h > 0).sum()) <= 28
 
 
+@pytest.mark.slow
 def test_jit_vmap_over_runs_equals_one_run_at_a_time():
   encoder = mlp(width=5, depth=2)
   x, _ = _sparse()

@@ -72,6 +72,7 @@ def test_constant_features_become_zero_and_nothing_blows_up():
   np.testing.assert_allclose(ours[:, 3:5], np.ones((60, 2)), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_sparse_rows_are_divided_by_the_standard_deviation_of_sklearn():
   x, rows = _sparse()
   scaler = StandardScaler(with_mean=False)

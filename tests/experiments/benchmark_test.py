@@ -69,6 +69,7 @@ def reached(rows):
   return [row['reached'] for row in rows]
 
 
+@pytest.mark.slow
 def test_training_compiles_before_the_second_epoch_only(task):
   (row,) = measure(only('training', training.mlc_training), task, 1)
   assert row['recompiled'] == 0
@@ -101,6 +102,7 @@ def test_torch_does_the_same_work(task, way):
   assert theirs == pytest.approx(ours, rel=0.1)
 
 
+@pytest.mark.slow
 def test_sklearn_reaches_the_same_optimum(task):
   pytest.importorskip('sklearn')
   suite = benchmark.SUITES['convex']
@@ -202,6 +204,7 @@ def test_the_machine_has_no_name():
   assert f'"{getpass.getuser()}"' not in found
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path):
   out = tmp_path / 'found.json'
   sizes = {**dataclasses.asdict(SIZES), 'rows': 60, 'seeds': 1}

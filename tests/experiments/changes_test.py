@@ -14,6 +14,7 @@ SYNTHETIC = '--dataset=synthetic:chain,labels=4,examples=200,features=4'
 
 
 class TestHeldDirectories:
+  @pytest.mark.slow
   def test_a_run_that_another_process_writes(
     self, command, finished, tmp_path, contents, compiled, check_error
   ):
@@ -76,6 +77,7 @@ class TestChanges:
     (path,) = (tmp_path / 'runs' / 'single').iterdir()
     return RunDirectory(path)
 
+  @pytest.mark.slow
   def test_the_data(self, partial, command, tmp_path, contents, compiled):
     assert partial.status().state == 'partial'
     file = tmp_path / 'data' / 'mine' / 'mine.arff'

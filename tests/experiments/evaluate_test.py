@@ -32,6 +32,7 @@ def numbers(rows, decoder):
 
 
 class TestEvaluate:
+  @pytest.mark.slow
   def test_the_same_decoders_give_the_same_rows(self, finished, rows_of):
     again = evaluate(finished, ('hamming', 'f_beta'), {})
     assert json.loads(json.dumps(again)) == rows_of(finished)

@@ -128,6 +128,7 @@ def test_a_beam_of_half_the_prefixes_is_exact():
   np.testing.assert_array_equal(kept[:, 0], distribution.table_mode(table))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('block', [7, 32])
 def test_a_narrow_beam_returns_the_probability_of_what_it_returns(block):
   logits, links = chain(5, 40, seed=5)

@@ -67,6 +67,7 @@ def no_tables(monkeypatch):
   monkeypatch.setattr(distribution, 'MAX_TABLE_LABELS', 0)
 
 
+@pytest.mark.slow
 def test_logits_and_log_prob_are_those_of_the_paper():
   head, params = random_chain(6)
   h = features(4)
@@ -103,6 +104,7 @@ def test_a_label_hears_only_the_labels_before_it():
   np.testing.assert_array_equal(heard.T, rank[:, None] < rank[None, :])
 
 
+@pytest.mark.slow
 def test_naming_labels_otherwise_changes_nothing_else():
   """p of the labels in another order of columns is the same p."""
   head, params = random_chain(5)
@@ -138,6 +140,7 @@ def test_without_links_it_is_binary_relevance():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('order', [[0, 1, 2, 3, 4], [3, 1, 4, 0, 2]])
 def test_with_scikit_learns_coefficients_it_predicts_alike(order):
   rng = np.random.default_rng(0)
@@ -177,6 +180,7 @@ def test_with_scikit_learns_coefficients_it_predicts_alike(order):
   )
 
 
+@pytest.mark.slow
 def test_marginals_beyond_the_table_are_estimated_well(no_tables):
   n = 2000
   head, params = random_chain(6, link=3.0, num_samples=n)
@@ -241,6 +245,7 @@ def test_conditional_of_a_long_chain_is_what_flipping_gives():
   )
 
 
+@pytest.mark.slow
 def test_a_long_chain_runs_on_a_leading_axis():
   """No table here: beam, pass and Monte Carlo under vmap, orders differing."""
   head, first = random_chain(20, seed=0, num_samples=8, beam_width=3)

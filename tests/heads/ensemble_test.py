@@ -43,6 +43,7 @@ def test_members_differ_in_their_order():
   assert len(np.unique(ranks, axis=0)) > 1
 
 
+@pytest.mark.slow
 def test_probabilities_are_means():
   head, params, h = chains()
   members = [member(params, m) for m in range(MEMBERS)]
@@ -59,6 +60,7 @@ def test_probabilities_are_means():
   assert head.exactness['mode'] == 'enumerated'
 
 
+@pytest.mark.slow
 def test_the_searched_mode_beats_every_candidate(monkeypatch):
   monkeypatch.setattr(distribution, 'MAX_TABLE_LABELS', 0)
   head, params, h = chains(beam_width=16, num_samples=200)
@@ -76,6 +78,7 @@ def test_the_searched_mode_beats_every_candidate(monkeypatch):
   assert len(np.unique(best)) > 1
 
 
+@pytest.mark.slow
 def test_every_member_serves_as_often_as_the_others():
   # A member draws a vector that tells its number: 100.., 010.., 001..
   head, params, h = chains()

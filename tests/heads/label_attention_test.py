@@ -30,12 +30,14 @@ def made(num_labels=4, disturb=True, **options):
   return head, params, h
 
 
+@pytest.mark.slow
 def test_it_starts_as_binary_relevance():
   head, params, h = made(disturb=False)
   expected = binary_relevance(4).marginals(params['linear'], h)
   np.testing.assert_allclose(head.marginals(params, h), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('depth', [0, 1, 2])
 def test_labels_read_each_other_through_the_blocks_only(depth):
   head, params, h = made(depth=depth)

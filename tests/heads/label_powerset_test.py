@@ -87,6 +87,7 @@ def test_it_is_the_mixture_of_a_softmax_and_independent_labels():
   )
 
 
+@pytest.mark.slow
 def test_an_unseen_set_is_finite_by_default_and_impossible_on_demand():
   h, y = rows(10, 5)
   seen = set(map(tuple, np.asarray(y)))
@@ -134,6 +135,7 @@ def test_the_mode_may_be_a_set_that_training_never_showed():
   np.testing.assert_array_equal(mode, np.ones((5, 3)))
 
 
+@pytest.mark.slow
 def test_many_labels_by_the_same_formulas():
   h, y = rows(6, 20, p=0.2)
   head = label_powerset(20, 9)

@@ -32,6 +32,7 @@ def rows(p, index):
   return jax.tree.map(lambda a: a[index], p)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', TABLES)
 @pytest.mark.parametrize('convention', metrics.CONVENTIONS)
 def test_batches_add_up(kind, convention):
@@ -50,6 +51,7 @@ def test_batches_add_up(kind, convention):
     assert value.shape == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', TABLES)
 def test_runs_are_measured_together_and_compiled_once(kind):
   table = TABLES[kind]()
@@ -80,6 +82,7 @@ def test_runs_are_measured_together_and_compiled_once(kind):
       )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', TABLES)
 def test_no_mask_is_a_mask_of_ones(kind):
   table = TABLES[kind]()
@@ -99,6 +102,7 @@ def test_nothing_to_average_is_nan(kind):
     assert np.isnan(value), name
 
 
+@pytest.mark.slow
 def test_undefined_cases_count_what_the_policy_says():
   """One row of three is empty, one label of two absent."""
   y = jnp.asarray([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
@@ -137,6 +141,7 @@ def test_undefined_cases_count_what_the_policy_says():
     assert count == number, key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'name', ['precision_micro', 'recall_micro', 'f1_micro']
 )
@@ -222,6 +227,7 @@ def test_names_and_directions():
     metrics.direction('lrapp')
 
 
+@pytest.mark.slow
 def test_a_perfect_prediction_beats_its_opposite():
   """The direction of each metric, from the metric itself."""
   rng = np.random.default_rng(0)

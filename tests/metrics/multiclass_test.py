@@ -51,6 +51,7 @@ def reference(truth, scores, decided, weight):
   return {'accuracy': accuracy, 'f1_macro': f1, **top}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('context', 'dtype', 'tolerance'),
   [

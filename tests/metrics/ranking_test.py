@@ -99,6 +99,7 @@ def test_a_score_that_is_not_a_number_is_not_hidden():
     assert np.isfinite(value), name
 
 
+@pytest.mark.slow
 def test_average_precision_and_auc_by_label():
   table = {'map': label_ranking.mean_average_precision()}
   y = jnp.asarray([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0], [1.0, 0.0, 1.0]])

@@ -32,6 +32,7 @@ def metric_of_pair(name, y, d):
   return 1.0 if below == 0 else (1 + beta**2) * (y @ d) / below
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', CRITERIA)
 @pytest.mark.parametrize('num_labels', [1, 2, 4, 6])
 def test_every_decision_of_every_joint(num_labels, name):
@@ -66,6 +67,7 @@ def test_every_decision_of_every_joint(num_labels, name):
   assert np.all(np.asarray(regret.regret(criterion, tables, bayes).regret) == 0)
 
 
+@pytest.mark.slow
 def test_expected_value_is_the_mean_of_the_metric_over_draws():
   """Ties regret to the metrics that are reported."""
   num_labels, n = 4, 10000

@@ -68,6 +68,7 @@ def check(table, cases, values, dtype, tolerance):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('precision', PRECISIONS)
 def test_default_convention(precision, cases, expected):
   context, dtype, tolerance = PRECISIONS[precision]
@@ -75,6 +76,7 @@ def test_default_convention(precision, cases, expected):
     check(metrics.multilabel(), cases, expected, dtype, tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('precision', PRECISIONS)
 def test_skip_convention(precision, cases, expected_skip):
   context, dtype, tolerance = PRECISIONS[precision]

@@ -244,6 +244,7 @@ def test_one_seed_and_one_method_has_a_page(record_of):
   assert 'A single seed: there is no interval.' in text
 
 
+@pytest.mark.slow
 def test_everything_is_written_and_nothing_else(records, tmp_path):
   figure = Figure()
   figure.text(0.5, 0.5, 'of the study')
@@ -276,6 +277,7 @@ def test_everything_is_written_and_nothing_else(records, tmp_path):
   assert count == sum(len(r.rows) for r in records)
 
 
+@pytest.mark.slow
 def test_writing_twice_gives_the_same_bytes(records, tmp_path):
   records = records[:2]
   first = report.write_report(tmp_path, records, metrics=METRICS)

@@ -122,6 +122,7 @@ def test_nothing_saved_is_none(tmp_path):
   assert not (tmp_path / 'checkpoints').exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('like', [abstract, lambda: state_at(0)])
 def test_every_bit_comes_back(run, like):
   step, state = opened(run).restore(like())
@@ -152,6 +153,7 @@ def test_numpy_leaves_stay_numpy(tmp_path):
   np.testing.assert_array_equal(state['x'], [0.0, 1.0, 2.0])
 
 
+@pytest.mark.slow
 def test_other_devices_than_before(tmp_path):
   code = """
     import sys
@@ -292,6 +294,7 @@ def damages(path: pathlib.Path):
     yield f'{file} missing', file, content, None
 
 
+@pytest.mark.slow
 def test_any_damage_falls_back_to_the_older(run, caplog):
   caplog.set_level(logging.WARNING)
   seen = set()
@@ -494,6 +497,7 @@ SETUP = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('limit', [0, 300, 5000, 100_000])
 def test_a_full_disk_is_one_error_and_space_mends_it(tmp_path, limit):
   code = (
@@ -657,6 +661,7 @@ def killed(path: pathlib.Path, first: int, stride: int) -> int:
   return int(child.stdout)
 
 
+@pytest.mark.slow
 def test_killed_at_some_operations(tmp_path):
   assert killed(tmp_path, 7, 37) > 100
 

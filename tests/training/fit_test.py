@@ -73,6 +73,7 @@ def whole(request, setting, compiled_once):
   return options, fitted, records
 
 
+@pytest.mark.slow
 def test_resume_is_bit_for_bit(setting, same_bits, whole):
   options, expected, uninterrupted = whole
   records, memory = [], Memory(kill_after=1)
@@ -100,6 +101,7 @@ def test_resume_is_bit_for_bit(setting, same_bits, whole):
       np.testing.assert_array_equal(a[name], b[name])
 
 
+@pytest.mark.slow
 def test_resume_and_reread_from_the_disk(setting, same_bits, whole, tmp_path):
   options, expected, _ = whole
 
@@ -129,6 +131,7 @@ def test_resume_and_reread_from_the_disk(setting, same_bits, whole, tmp_path):
   assert not rest
 
 
+@pytest.mark.slow
 def test_map_gives_a_run_the_bits_it_has_alone(setting, same_bits, pick, whole):
   options, together, _ = whole
   assert len(set(together.last_train_loss.tolist())) == 5
@@ -137,6 +140,7 @@ def test_map_gives_a_run_the_bits_it_has_alone(setting, same_bits, pick, whole):
     assert same_bits(pick(result(together), index), result(alone))
 
 
+@pytest.mark.slow
 def test_vmap_equals_map(setting, whole):
   options, one, _ = whole
   options = dataclasses.replace(options, strategy='vmap')
@@ -149,6 +153,7 @@ def test_vmap_equals_map(setting, whole):
     np.testing.assert_allclose(a, b, rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_costs_nothing(setting, pick):
   """The loss of a run is not even called once the run has stopped."""
   options = dataclasses.replace(ADAMW, strategy='map')
@@ -170,6 +175,7 @@ def test_a_stopped_run_costs_nothing(setting, pick):
   assert count(broken) == count(pick(runs, [0])) + 1 + 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'strategy', ['map', pytest.param('vmap', marks=pytest.mark.slow)]
 )
@@ -198,6 +204,7 @@ def test_divergence_stays_with_its_run(setting, same_bits, pick, strategy):
     np.testing.assert_allclose(a, b, rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
 @BOTH
 def test_rows_that_are_not_a_number_diverge_alone(
   setting, same_bits, pick, options, caplog
@@ -218,6 +225,7 @@ def test_rows_that_are_not_a_number_diverge_alone(
   assert same_bits(pick(result(fitted), [0, 2]), pick(result(clean), [0, 2]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('strategy', ['map', 'vmap'])
 def test_compiles_once(setting, strategy):
   options = dataclasses.replace(ADAMW, strategy=strategy, patience=0)
@@ -250,6 +258,7 @@ def test_compiles_once(setting, strategy):
   assert set(counts[1:]) == {counts[0]}
 
 
+@pytest.mark.slow
 def test_sparse_rows_train_like_dense_ones(setting):
   data, runs = setting.data(), setting.runs(2)
   columns = jnp.arange(data.x.shape[1], dtype=jnp.int32)[None, :]
@@ -278,6 +287,7 @@ def test_sparse_rows_train_like_dense_ones(setting):
   )
 
 
+@pytest.mark.slow
 def test_frozen_leaves_stay(setting):
   runs, data = setting.runs(2), setting.data()
   fitted = run(setting, ADAMW, runs)
@@ -297,6 +307,7 @@ def test_rows_that_the_data_lack_are_refused(setting):
     run(setting, ADAMW, wrong)
 
 
+@pytest.mark.slow
 def test_estimate_counts_the_epochs_left(setting):
   records = []
   options = dataclasses.replace(ADAMW, patience=0)

@@ -103,6 +103,7 @@ def agrees(fitted, run, x, y, l2, tolerance, chained=True):
   assert abs(gap) <= slack, (gap, slack)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('dtype', 'tolerance'), [('float32', 1e-5), ('float64', 1e-9)]
 )
@@ -145,6 +146,7 @@ def test_emotions_as_independent_problems(data_dir):
   )
 
 
+@pytest.mark.slow
 def test_features_in_wild_units(setting, caplog):
   data, splits = setting.data(), setting.splits(1)
   units = 10.0 ** jnp.arange(-3.0, 4.0)
@@ -154,6 +156,7 @@ def test_features_in_wild_units(setting, caplog):
   assert not caplog.records
 
 
+@pytest.mark.slow
 def test_a_run_cut_short_says_so(setting, caplog):
   with caplog.at_level(logging.WARNING):
     fitted = solve(setting.data(), setting.splits(2), [1.0], max_iterations=7)
@@ -163,6 +166,7 @@ def test_a_run_cut_short_says_so(setting, caplog):
   assert 'after 7 iterations' in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('tolerance', 'reached'), [(0.0, False), (3e-7, True)])
 def test_rounding_ends_a_run(setting, caplog, tolerance, reached):
   """float32 leaves gradients of about 1e-7: within ten times 3e-7, not of 0."""
@@ -175,6 +179,7 @@ def test_rounding_ends_a_run(setting, caplog, tolerance, reached):
   assert ('could no longer lower the objective' in caplog.text) != reached
 
 
+@pytest.mark.slow
 def test_units_are_the_norms_of_the_rows_of_the_hessian():
   random = np.random.default_rng(0)
   scale = 10.0 ** np.arange(-2.0, 3.0)

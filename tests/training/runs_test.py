@@ -9,6 +9,7 @@ from mlc.base import Batch
 from mlc.training import runs
 
 
+@pytest.mark.slow
 def test_every_split_meets_every_number(setting):
   splits = setting.splits(3)
   made, described = runs.from_splits(splits, [0.1, 0.2], [0.0, 1.0])

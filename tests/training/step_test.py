@@ -39,6 +39,7 @@ def epochs(setting, runs, count=3, now=None):
   return now
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('compiled_once')
 def test_an_epoch_is_a_plain_loop(setting):
   runs = setting.runs(1)
@@ -108,6 +109,7 @@ def test_padding_changes_no_bit_of_an_epoch(setting, same_bits):
   assert same_bits(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('rate', [1e10, np.inf, np.nan])
 @pytest.mark.usefixtures('compiled_once')
 def test_divergence_keeps_the_last_finite_parameters(setting, rate):
