@@ -325,9 +325,11 @@ def _no_answer(
 
 
 def _listed(names: Sequence[str], count: int) -> str:
-  """a, b and c; `all 5 data sets` when they are all."""
+  """a, b and c; `all 5 data sets` when they are all; a number when many."""
   if len(names) == count and count > 2:
     return f'all {count} data sets'
+  if len(names) > 3:
+    return f'{len(names)} of the {count} data sets'
   if len(names) == 1:
     return names[0]
   return f'{", ".join(names[:-1])} and {names[-1]}'
