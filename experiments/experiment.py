@@ -155,6 +155,7 @@ def rehearse(
       y=shape(y, np.float32),
       where=None if dataset.where is None else shape(y, np.bool_),
       weight=shape((count,), np.float32),
+      row=shape((count,), np.int32),
     )
 
   key = jax.eval_shape(lambda: jax.random.key(0))

@@ -51,12 +51,15 @@ class Batch(NamedTuple):
     y: labels, 0.0 or 1.0, [batch, labels]; 0 where unknown.
     where: True where the label is known; None when every label is.
     weight: weight of each example, 0 for padding; None when all are 1.
+    row: position of each example in the data set, by which cross-fitting tells
+      apart what a model has seen and what not; None where nobody asks.
   """
 
   x: Features
   y: Float[Array, 'batch labels']
   where: Bool[Array, 'batch labels'] | None = None
   weight: Float[Array, ' batch'] | None = None
+  row: Int[Array, ' batch'] | None = None
 
 
 class Encoder(NamedTuple):
@@ -83,8 +86,8 @@ class Head(NamedTuple):
     name: as in the results table.
     num_labels: L.
     exactness: for each capability that could be approximate (`marginals`,
-      `mode`, `joint`, `cardinality_marginals`, `conditional`) how it is
-      obtained.
+      `mode`, `joint`, `cardinality_marginals`, `conditional`, `partial`) how
+      it is obtained.
     init: (key, h [N,D], y [N,L], *, where=None, weight=None) -> params, from
       the run's training rows, off which structure (label sets, frequencies)
       is read; `where` as in Batch, a row of weight 0 is padding. Jitted.
@@ -101,6 +104,11 @@ class Head(NamedTuple):
       order of `distribution.label_vectors`.
     cardinality_marginals: (params, h) -> [B,L,L], entry [b,j,s-1] is
       P(y_j = 1, |y| = s | h): all that the expected F-measure asks.
+    partial: (params, h, y, known [B,L]) -> [B,L], P(y_j = 1 | h, the known part
+      of y): of a known label its value, of the others what is left to predict.
+    objective: (params, h, batch, *, key=None) -> [B], what training minimises
+      where that is not -log p(y | h): a composite or pairwise likelihood, a
+      masked or staged criterion. The loss `own` asks for it.
     one_hot: True when only vectors with exactly one 1 have probability: the
       multi-class case.
     member: of an ensemble, the head of which it holds several; its parameters
@@ -120,6 +128,8 @@ class Head(NamedTuple):
   conditional: Callable[..., Array] | None = None
   joint: Callable[..., Array] | None = None
   cardinality_marginals: Callable[..., Array] | None = None
+  partial: Callable[..., Array] | None = None
+  objective: Callable[..., Array] | None = None
   one_hot: bool = False
   member: 'Head | None' = None
 

@@ -64,6 +64,7 @@ ENCODERS: Mapping[str, Callable[..., Encoder]] = {
 
 LOSSES: Mapping[str, Callable[..., Loss]] = {
   'nll': losses.nll,
+  'own': losses.own,
   'sigmoid_cross_entropy': losses.sigmoid_cross_entropy,
 }
 

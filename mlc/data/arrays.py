@@ -22,7 +22,7 @@ def to_device(dataset: Dataset, *, memory_budget: int = MEMORY_BUDGET) -> Batch:
     memory_budget: most bytes that the arrays may take.
 
   Returns:
-    The batch; `weight` is None, `where` as in the data set.
+    The batch; `weight` is None, `where` as in the data set, `row` counts.
 
   Raises:
     DatasetError: more bytes than the budget.
@@ -54,6 +54,7 @@ def to_device(dataset: Dataset, *, memory_budget: int = MEMORY_BUDGET) -> Batch:
     x=_padded(x, entries) if sparse else jnp.asarray(x, jnp.float32),
     y=jnp.asarray(dataset.y, jnp.float32),
     where=None if dataset.where is None else jnp.asarray(dataset.where),
+    row=jnp.arange(dataset.num_examples),
   )
 
 
