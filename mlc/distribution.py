@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from mlc.base import Key, Params
 
@@ -88,6 +88,28 @@ def table_conditional(
   on = jnp.take_along_axis(log_joint, codes | bits, axis=-1)
   off = jnp.take_along_axis(log_joint, codes & ~bits, axis=-1)
   return first_of_two(on, off)
+
+
+def table_partial(
+  log_joint: Float[Array, '*batch vectors'],
+  y: Float[Array, '*batch labels'],
+  known: Bool[Array, '*batch labels'],
+) -> Float[Array, '*batch labels']:
+  """P(y_j = 1 | the known part of y): sums over what agrees with it.
+
+  Where the known part is impossible, the unknown labels have probability 0.5.
+  """
+  vectors = label_vectors(num_labels_of(log_joint))
+  # Known labels in which a vector differs: 0 for those that agree.
+  on, off = known * y, known * (1.0 - y)
+  differs = on @ (1.0 - vectors).T + off @ vectors.T
+  left = jnp.where(differs == 0, log_joint, -jnp.inf)
+  top = jnp.max(left, axis=-1, keepdims=True)
+  possible = jnp.isfinite(top)
+  p = jnp.exp(left - jnp.where(possible, top, 0.0))
+  total = jnp.where(possible, jnp.sum(p, axis=-1, keepdims=True), 1.0)
+  unknown = jnp.where(possible, (p @ vectors) / total, 0.5)
+  return jnp.where(known, y, unknown)
 
 
 def table_cardinality_marginals(

@@ -93,6 +93,7 @@ def classifier_chain(
       'conditional': 'closed-form',
       'joint': 'enumerated',
       'cardinality_marginals': 'enumerated',
+      'partial': 'enumerated',
     },
     init=init,
     logits=_logits,
@@ -112,6 +113,7 @@ def classifier_chain(
     conditional=_conditional,
     joint=_joint if small else None,
     cardinality_marginals=_cardinality_marginals if small else None,
+    partial=_partial if small else None,
   )
 
 
@@ -217,6 +219,10 @@ def _cardinality_marginals(params, h):
   # |y| does not ask for the order: only the labels go back to theirs.
   by_size = distribution.table_cardinality_marginals(_tree(params, h))
   return by_size[:, params['frozen']['rank']]
+
+
+def _partial(params, h, y, known):
+  return distribution.table_partial(_joint(params, h), y, known)
 
 
 def _conditional(params, h, y):

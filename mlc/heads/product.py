@@ -63,6 +63,9 @@ def product(
     del y
     return marginals(params, h)
 
+  def partial(params, h, y, known):
+    return jnp.where(known, y, marginals(params, h))
+
   def joint(params, h):
     f = logits(params, h)
     vectors = distribution.label_vectors(num_labels)
@@ -80,6 +83,7 @@ def product(
       'marginals': 'closed-form',
       'mode': 'closed-form',
       'conditional': 'closed-form',
+      'partial': 'closed-form',
       'cardinality_marginals': 'closed-form',
       'joint': 'enumerated',
     },
@@ -93,4 +97,5 @@ def product(
     conditional=conditional,
     joint=joint if small else None,
     cardinality_marginals=cardinality_marginals,
+    partial=partial,
   )

@@ -137,7 +137,7 @@ def all_answers(head):
       if getattr(head, name) is not None
     }
     if head.partial is not None:
-      answers['partial'] = head.partial(params, h, y, KNOWN)
+      answers['partial'] = head.partial(params, h, y, jnp.asarray(KNOWN))
     if head.sample is not None:
       answers['sample'] = head.sample(params, key, h, 4000)
     return answers
