@@ -1,5 +1,6 @@
 """What launch.py does: lay out a study, run what is missing, report."""
 
+import contextlib
 import os
 import pathlib
 import shlex
@@ -24,7 +25,7 @@ from experiments.studies.study import Study, replace
 from mlc import sweep
 from mlc.base import lookup
 from mlc.data import sources
-from mlc.methods import METHODS
+from mlc.methods import METHODS, build_head
 from mlc.run_directory import RunDirectory, exclusive, naming_path
 from mlc.training.options import TrainOptions
 
@@ -45,7 +46,8 @@ OPTIONS = (
     'methods',
     tuple[str, ...],
     (),
-    f"instead of the study's own. Known: {', '.join(METHODS)}.",
+    "instead of the study's own; `all` for every one that labels suffice for. "
+    f'Known: {", ".join(METHODS)}.',
   ),
   Option('dry_run', bool, False, 'say what would be run, and write nothing.'),
   Option('status', bool, False, 'say how far the runs are.'),
@@ -82,7 +84,7 @@ def parse(argv: Sequence[str]) -> list[str]:
     name,
     study,
     names(chosen.get('datasets', '')) or study.datasets,
-    names(chosen.get('methods', '')) or study.methods,
+    methods_of(names(chosen.get('methods', '')), study),
     selected,
   )
   options = (experiment_flags.options_for_experiment(e) for e in planned)
@@ -99,7 +101,7 @@ def main(argv: Sequence[str]) -> int:
       FLAGS.study,
       study,
       FLAGS.datasets or study.datasets,
-      FLAGS.methods or study.methods,
+      methods_of(FLAGS.methods, study),
       given(),
     )
     for dataset in dict.fromkeys(e.data.dataset for e in experiments):
@@ -137,6 +139,23 @@ def main(argv: Sequence[str]) -> int:
       file=sys.stderr,
     )
   return 1 if failures else 0
+
+
+def methods_of(names: Sequence[str], study: Study) -> tuple[str, ...]:
+  """The methods that --methods names; `all` are those that labels suffice for.
+
+  Softmax, which is for multi-class sets, and heads that ask for more than the
+  labels (a hierarchy) have to be named.
+  """
+  if tuple(names) != ('all',):
+    return tuple(names) or study.methods
+  # Two labels: nothing that a factory refuses for their number.
+  facts = {'num_labels': 2, 'num_label_sets': 4, 'hierarchy': None}
+  heads = {}
+  for name in METHODS:
+    with contextlib.suppress(ValueError):
+      heads[name] = build_head(name, facts, {})
+  return tuple(name for name, head in heads.items() if not head.one_hot)
 
 
 def given() -> dict[str, Any]:

@@ -9,6 +9,7 @@ import re
 import pytest
 
 from experiments.studies import STUDIES
+from mlc.methods import METHODS
 from mlc.report.records import RESULTS_COLUMNS
 from mlc.run_directory import RunDirectory
 
@@ -72,6 +73,23 @@ class TestPlan:
     runs = re.findall(r'^\[absent\] (.+)$', outcome.out, re.M)
     made = STUDIES[study]
     assert len(runs) == len(made.datasets) * len(made.methods)
+    assert len(set(runs)) == len(runs)
+
+  def test_all_methods_are_those_that_labels_suffice_for(
+    self, command, tmp_path
+  ):
+    outcome = command(
+      'launch.py',
+      '--dry_run',
+      '--methods=all',
+      '--datasets=yeast',
+      f'--workdir={tmp_path}',
+    )
+    assert outcome.code == 0
+    runs = re.findall(r' --method=(\w+) ', outcome.out)
+    assert {*METHODS} - {*runs} <= {'softmax', 'hierarchical'}
+    assert {'binary_relevance', 'label_powerset'} <= {*runs}
+    assert 'softmax' not in runs
     assert len(set(runs)) == len(runs)
 
   def test_status_writes_nothing(self, command, tmp_path):
