@@ -102,6 +102,40 @@ def test_table_conditional(num_labels):
 
 
 @pytest.mark.parametrize('num_labels', LABELS)
+def test_table_partial(num_labels):
+  log_joint, p = random_table(num_labels, rows=40, impossible=0.5)
+  vectors = np.array(vectors_of(num_labels))
+  rng = np.random.default_rng(1)
+  y = rng.integers(2, size=(40, num_labels))
+  known = rng.random((40, num_labels)) < 0.5
+  known[0], known[1] = False, True
+  found = quick_jit(distribution.table_partial)(
+    log_joint, jnp.asarray(y, jnp.float32), jnp.asarray(known)
+  )
+  impossible = 0
+  for b in range(40):
+    agrees = [all(v[known[b]] == y[b, known[b]]) for v in vectors]
+    total = p[b, agrees].sum()
+    impossible += total == 0
+    left = np.full(num_labels, 0.5)
+    if total > 0:
+      left = p[b, agrees] @ vectors[agrees] / total
+    expected = np.where(known[b], y[b], left)
+    np.testing.assert_allclose(found[b], expected, atol=1e-5)
+  assert 0 < impossible < 40
+  np.testing.assert_array_equal(found[1], y[1])
+
+
+def test_table_partial_of_what_is_very_unlikely():
+  """e^-200 underflows: what is known must not be taken for impossible."""
+  table = jnp.asarray([[0.0, -200.0, -jnp.inf, -201.0]])
+  one = jnp.asarray([[1.0, 0.0]])
+  found = distribution.table_partial(table, one, jnp.asarray([[True, False]]))
+  expected = [[1.0, 1.0 / (1.0 + np.e)]]
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('num_labels', LABELS)
 def test_table_cardinality_marginals(num_labels):
   log_joint, p = random_table(num_labels)
   found = distribution.table_cardinality_marginals(log_joint)
