@@ -47,18 +47,22 @@ class Search:
       (lbfgs has none).
     l2s: penalties tried likewise; with lbfgs 1 is scikit-learn's C = 1, with
       adamw it is the decoupled weight decay.
+    link_l2s: penalties tried likewise for the weights with which a chain hears
+      other labels, each with each of the l2s; empty lets them share l2.
   """
 
   seeds: int = 5
   learning_rates: tuple[float, ...] = (3e-3,)
   l2s: tuple[float, ...] = (0.0,)
+  link_l2s: tuple[float, ...] = ()
 
   def __post_init__(self) -> None:
     if self.seeds < 1:
       raise ValueError(f'seeds is {self.seeds}; give at least 1.')
-    for name in ('learning_rates', 'l2s'):
+    for name in ('learning_rates', 'l2s', 'link_l2s'):
       values = getattr(self, name)
-      if not values or not all(0 <= v < math.inf for v in values):
+      lacking = not values and name != 'link_l2s'
+      if lacking or not all(0 <= v < math.inf for v in values):
         said = ','.join(map(str, values)) or 'empty'
         raise ValueError(
           f'{name} is {said}; give one or more numbers from 0 on.'
@@ -109,13 +113,16 @@ class Experiment:
 def config_of(experiment: Experiment) -> dict[str, Any]:
   """All that decides the result, as flat JSON: what a run is known by.
 
-  How often a state is saved is left out, since it decides nothing.
+  How often a state is saved is left out, since it decides nothing, and so are
+  link_l2s where there are none: runs older than the option keep their name.
   """
   flat = dataclasses.asdict(experiment)
   options = flat.pop('options')
   for part in ('data', 'search', 'train'):
     flat |= flat.pop(part)
   del flat['save_interval_secs']
+  if not flat['link_l2s']:
+    del flat['link_l2s']
   return {**flat, **options}
 
 

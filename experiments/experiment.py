@@ -11,6 +11,7 @@ from experiments.config import Experiment
 from experiments.flags import DECODER, ENCODER, HEAD, LOSS, options_for
 from mlc import evaluation
 from mlc.base import (
+  LINKS,
   Batch,
   Decoder,
   Encoder,
@@ -31,7 +32,9 @@ from mlc.methods import (
   build_head,
   build_loss,
 )
+from mlc.numerics import split_frozen
 from mlc.training import runs as training_runs
+from mlc.training.objective import penalized
 from mlc.training.runs import Runs
 
 
@@ -129,7 +132,7 @@ def check_match(head: Head, dataset: Dataset, allow_mismatch: bool) -> None:
 
 def rehearse(
   model: Model, dataset: Dataset, *, validation_rows: int = 2
-) -> None:
+) -> Params:
   """Traces every step on shapes alone: what cannot be done is refused now.
 
   Nothing is computed or compiled.
@@ -138,6 +141,9 @@ def rehearse(
     model: what is to be trained.
     dataset: for its shapes.
     validation_rows: 0 when decoders will have none to be fitted on.
+
+  Returns:
+    The shapes of the parameters of a run.
 
   Raises:
     ValueError: from whatever step cannot be done.
@@ -174,6 +180,28 @@ def rehearse(
     rows(validation_rows),
     key,
   )
+  return params
+
+
+def check_links(experiment: Experiment, params: Params) -> None:
+  """Refuses a penalty for links where a model has none.
+
+  Args:
+    experiment: what was asked for.
+    params: their shapes, as `rehearse` gives them.
+
+  Raises:
+    ValueError: link_l2s are given, and no parameter is a link.
+  """
+  if not experiment.search.link_l2s:
+    return
+  linked = penalized(split_frozen(params)[0], LINKS, (LINKS,))
+  if not any(jax.tree.leaves(linked)):
+    raise ValueError(
+      f'method {experiment.method} has no links, by which labels hear labels: '
+      '--link_l2s has nothing to act on. Leave it out, or choose a chain such '
+      'as --method=classifier_chain.'
+    )
 
 
 class Trial(NamedTuple):
@@ -182,8 +210,8 @@ class Trial(NamedTuple):
   Attributes:
     splits: one for each seed and fold.
     runs: splits x learning rates x penalties, as arrays.
-    described: for each run its seed, fold, learning_rate and l2, and `split`,
-      its position in `splits`.
+    described: for each run its seed, fold, learning_rate and l2 (and link_l2
+      where it is searched), and `split`, its position in `splits`.
   """
 
   splits: Sequence[splits.Split]
@@ -213,14 +241,17 @@ def plan(experiment: Experiment, dataset: Dataset) -> Trial:
   # L-BFGS has no learning rate to search.
   descends = experiment.train.optimizer == 'adamw'
   rates = search.learning_rates if descends else (0.0,)
-  grid = len(rates) * len(search.l2s)
+  own = {LINKS: search.link_l2s} if search.link_l2s else {}
+  grid = len(rates) * len(search.l2s) * max(1, len(search.link_l2s))
   if grid > 1 and not len(made[0].validation):
     raise ValueError(
-      f'{grid} pairs of learning rate and l2 are to be compared, but there are '
-      'no validation rows to compare them on. Set --validation_fraction above '
-      '0, or give one learning rate and one l2.'
+      f'{grid} choices of learning rate and l2 are to be compared, but there '
+      'are no validation rows to compare them on. Set --validation_fraction '
+      'above 0, or give one learning rate and one penalty of each kind.'
     )
-  runs, described = training_runs.from_splits(made, rates, search.l2s)
+  runs, described = training_runs.from_splits(made, rates, search.l2s, own)
+  for run in described if own else ():
+    run['link_l2'] = run.pop(f'{LINKS}_l2')
   if not descends:
     described = [{**run, 'learning_rate': None} for run in described]
   return Trial(made, runs, described)

@@ -64,8 +64,8 @@ class Progress:
         run,
         ', '.join(
           f'{key}={self._described[run][key]}'
-          for key in ('seed', 'fold', 'learning_rate', 'l2')
-          if self._described[run][key] not in (None, -1)
+          for key in ('seed', 'fold', 'learning_rate', 'l2', 'link_l2')
+          if self._described[run].get(key) not in (None, -1)
         ),
         record['epoch'],
       )

@@ -27,6 +27,7 @@ from experiments.experiment import (
   Model,
   Trial,
   build_model,
+  check_links,
   count_label_sets,
   plan,
   rehearse,
@@ -118,7 +119,8 @@ def prepare(
   if directory.config_path.exists():
     refuse_change(directory.read_config(), config, str(directory.path))
   # Splitting may take longer than anyone wants to wait for a refusal.
-  rehearse(build_model(experiment, dataset, num_label_sets=1), dataset)
+  model = build_model(experiment, dataset, num_label_sets=1)
+  check_links(experiment, rehearse(model, dataset))
   trial = plan(experiment, dataset)
   model = build_model(experiment, dataset, count_label_sets(dataset, trial))
   if not len(trial.splits[0].validation):

@@ -3,7 +3,9 @@
 Shapes are written in the signatures. Labels stand on the last axis, in the
 data set's own order, always. `key=None` means deterministic. Parameters are
 pytrees of arrays; a leaf below the dictionary key `frozen` is data that the
-head carries (a label order, a table of label sets) and is never trained.
+head carries (a label order, a table of label sets) and is never trained. A
+leaf below the key `links` weighs labels that are inputs, and may be given a
+penalty of its own.
 """
 
 import dataclasses
@@ -17,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 Params = Any
 Key = Array
 FROZEN = 'frozen'
+LINKS = 'links'
 
 # How a number came about. The word reaches the results table.
 Exactness = Literal['closed-form', 'enumerated', 'searched', 'estimated']

@@ -58,7 +58,8 @@ def conditions(records: Sequence[Record]) -> str:
   """Whether the methods of a data set were treated alike."""
   done = [r for r in records if r.status == 'ok']
   grids = {
-    frozenset((c.learning_rate, c.l2) for c in r.candidates) for r in done
+    frozenset((c.learning_rate, c.l2, c.link_l2) for c in r.candidates)
+    for r in done
   }
   seeds = {len(r.units) for r in done}
   differing = [
@@ -91,7 +92,11 @@ def conditions(records: Sequence[Record]) -> str:
 def _grid(record: Record) -> str:
   """learning rate 0.001, 0.003; l2 0, 0.01."""
   parts = []
-  for field, name in (('learning_rate', 'learning rate'), ('l2', 'l2')):
+  for field, name in (
+    ('learning_rate', 'learning rate'),
+    ('l2', 'l2'),
+    ('link_l2', 'l2 of links'),
+  ):
     values = {getattr(c, field) for c in record.candidates} - {None}
     if values:
       shown = ', '.join(f'{value:g}' for value in sorted(values))

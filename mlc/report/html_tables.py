@@ -165,13 +165,19 @@ def _search_row(record: Record, name: str) -> str:
   cells = [
     ('n', f'{tried:.0f}' if record.candidates else '—'),
     ('', _chosen(record, 'learning_rate')),
-    ('', _chosen(record, 'l2')),
+    ('', _chosen(record, 'l2') + _chosen_for_links(record)),
     ('n', f'{statistics.median(epochs):g}' if epochs else '—'),
     ('n', count),
     *(('n', '—' if s is None else f'{s:.1f}') for s in seconds),
   ]
   text = ''.join(f'<td class="{kind}">{value}</td>' for kind, value in cells)
   return f'<tr><th scope="row">{escape(name)}</th>{text}</tr>\n'
+
+
+def _chosen_for_links(record: Record) -> str:
+  if all(c.link_l2 is None for c in record.candidates):
+    return ''
+  return f'; links {_chosen(record, "link_l2")}'
 
 
 def _chosen(record: Record, field: str) -> str:

@@ -65,6 +65,7 @@ class Candidate(NamedTuple):
   validation_loss: float
   diverged: bool
   selected: bool
+  link_l2: float | None = None
 
 
 class Curve(NamedTuple):
@@ -322,7 +323,8 @@ def _row(given: Mapping[str, Any]) -> Row:
 
 
 def _candidate(given: Mapping[str, Any]) -> Candidate:
-  rate, l2, best = (given.get(k) for k in ('learning_rate', 'l2', 'best_epoch'))
+  names = ('learning_rate', 'l2', 'best_epoch', 'link_l2')
+  rate, l2, best, link = (given.get(name) for name in names)
   return Candidate(
     seed=int(given['seed']),
     fold=int(given.get('fold', -1)),
@@ -332,6 +334,7 @@ def _candidate(given: Mapping[str, Any]) -> Candidate:
     validation_loss=_number(given.get('validation_loss')),
     diverged=bool(given.get('diverged', False)),
     selected=bool(given.get('selected', True)),
+    link_l2=None if link is None else float(link),
   )
 
 

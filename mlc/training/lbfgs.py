@@ -69,7 +69,7 @@ def lbfgs_round(
 ) -> RunState:
   """Up to ROUND iterations of L-BFGS on the training rows of a run.
 
-      minimise  mean_i loss_i + l2 / (2 N) sum_w |w|^2
+      minimise  mean_i loss_i + l2 / (2 N) sum_w |w|^2    (see `ridge`)
 
   The loss has no noise here (key=None), as a line search needs. A run stops
   when no derivative by a parameter in its unit exceeds the tolerance: the
@@ -96,7 +96,7 @@ def lbfgs_round(
   def objective(w):
     trained = unravel(w)
     value = mean_loss(loss, merge_frozen(trained, frozen), batch)
-    return value + ridge(trained, run.l2, batch)
+    return value + ridge(trained, run.l2, batch, run.own_l2)
 
   before = jax.lax.cond(
     state.train.step == 0,

@@ -1,5 +1,9 @@
 """AdamW, with the numbers that differ between runs as arrays."""
 
+import functools
+import types
+from collections.abc import Collection, Mapping
+
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
@@ -9,10 +13,13 @@ from mlc.training.objective import penalized
 from mlc.training.options import TrainOptions
 
 
-def init(trained: Params, options: TrainOptions) -> optax.OptState:
+def init(
+  trained: Params, options: TrainOptions, groups: Collection[str] = ()
+) -> optax.OptState:
   """The state before the first update."""
   zero = jnp.zeros(())
-  return adamw(zero, zero, options).init(trained)
+  own_l2 = dict.fromkeys(groups, zero)
+  return adamw(zero, zero, options, own_l2).init(trained)
 
 
 def schedule(
@@ -45,12 +52,14 @@ def adamw(
   learning_rate: Float[Array, ''],
   l2: Float[Array, ''],
   options: TrainOptions,
+  own_l2: Mapping[str, Float[Array, '']] = types.MappingProxyType({}),
 ) -> optax.GradientTransformation:
   """Adam with decoupled weight decay, of gradients that may be clipped.
 
       w <- w - learning_rate (m / (sqrt(v) + eps) + l2 w)
 
-  Biases and other vectors do not decay (see `objective.penalized`).
+  Biases and other vectors do not decay, and leaves below a key of `own_l2`
+  decay by the strength of their own (see `objective.penalized`).
 
   References:
     Loshchilov, Hutter, Decoupled weight decay regularization, ICLR 2019,
@@ -59,5 +68,13 @@ def adamw(
   clip = optax.identity()
   if options.gradient_clip > 0.0:
     clip = optax.clip_by_global_norm(options.gradient_clip)
-  descend = optax.adamw(learning_rate, weight_decay=l2, mask=penalized)
-  return optax.chain(clip, descend)
+  of = lambda group: functools.partial(
+    penalized, group=group, groups=tuple(own_l2)
+  )
+  descend = optax.adamw(learning_rate, weight_decay=l2, mask=of(None))
+  decay = [
+    # After the step, which is added to w: hence the sign and the rate.
+    optax.add_decayed_weights(-learning_rate * strength, mask=of(group))
+    for group, strength in own_l2.items()
+  ]
+  return optax.chain(clip, descend, *decay)

@@ -57,7 +57,7 @@ def build(
   def new(trained):
     if options.optimizer == 'lbfgs':
       return lbfgs.init(trained)
-    return optimizer.init(trained, options)
+    return optimizer.init(trained, options, runs.own_l2)
 
   begin = jax.jit(
     # One by one: side by side, every run would hold a copy of its rows.

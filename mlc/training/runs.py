@@ -1,7 +1,8 @@
 """The runs of one program: numbers and rows with a leading run axis."""
 
 import itertools
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -27,6 +28,8 @@ class Runs(NamedTuple):
     train_weight: their weights, 0 for padding.
     validation: validation rows.
     validation_weight: their weights, 0 for padding.
+    own_l2: dictionary key -> the l2 of the parameters below it, where that is
+      not `l2`.
   """
 
   key: Key
@@ -36,6 +39,8 @@ class Runs(NamedTuple):
   train_weight: Float[Array, '*runs rows']
   validation: Int[Array, '*runs others']
   validation_weight: Float[Array, '*runs others']
+  # A plain dictionary, as JAX knows no other; nobody writes to it.
+  own_l2: Mapping[str, Float[Array, '*runs']] = {}
 
 
 @runtime_checkable
@@ -56,8 +61,9 @@ def from_splits(
   splits: Sequence[Split],
   learning_rates: Sequence[float] = (0.0,),
   l2s: Sequence[float] = (0.0,),
+  own_l2s: Mapping[str, Sequence[float]] = types.MappingProxyType({}),
 ) -> tuple[Runs, list[dict[str, Any]]]:
-  """Every split with every learning rate and every penalty.
+  """Every split with every learning rate and every choice of penalties.
 
   Runs of one seed share their key, so that they start from the same
   parameters and, on the same rows, see the same batches: what differs between
@@ -67,16 +73,22 @@ def from_splits(
     splits: one for each seed and fold.
     learning_rates: peak learning rates.
     l2s: weight decays or penalties.
+    own_l2s: dictionary key -> those of the parameters below it, where they
+      are not to share `l2s`.
 
   Returns:
     The runs, and for each a dictionary of its split (position in `splits`),
-    seed, fold, learning_rate and l2.
+    seed, fold, learning_rate, l2, and `<key>_l2` of each key of own_l2s.
 
   Raises:
     ValueError: when there is nothing to run, a split has no training row, or
       a seed does not fit 32 bits.
   """
-  grid = list(itertools.product(range(len(splits)), learning_rates, l2s))
+  own = [
+    dict(zip(own_l2s, values, strict=True))
+    for values in itertools.product(*own_l2s.values())
+  ]
+  grid = list(itertools.product(range(len(splits)), learning_rates, l2s, own))
   if not grid:
     raise ValueError(
       f'{len(splits)} splits, {len(learning_rates)} learning rates and '
@@ -97,15 +109,16 @@ def from_splits(
       'fold': int(splits[position].fold),
       'learning_rate': float(learning_rate),
       'l2': float(l2),
+      **{f'{key}_l2': float(value) for key, value in groups.items()},
     }
-    for position, learning_rate, l2 in grid
+    for position, learning_rate, l2, groups in grid
   ]
   fill = np.asarray([split.train[0] for split in splits])
   train, train_weight = _padded([split.train for split in splits], fill)
   validation, validation_weight = _padded(
     [split.validation for split in splits], fill
   )
-  of_run = np.asarray([position for position, _, _ in grid])
+  of_run = np.asarray([position for position, *_ in grid])
   seeds = np.asarray([run['seed'] for run in described], np.uint32)
   return Runs(
     key=jax.vmap(jax.random.key)(jnp.asarray(seeds)),
@@ -115,6 +128,10 @@ def from_splits(
     train_weight=jnp.asarray(train_weight[of_run]),
     validation=jnp.asarray(validation[of_run]),
     validation_weight=jnp.asarray(validation_weight[of_run]),
+    own_l2={
+      key: jnp.asarray([float(groups[key]) for *_, groups in grid])
+      for key in own_l2s
+    },
   ), described
 
 

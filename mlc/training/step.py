@@ -59,9 +59,8 @@ def adamw_epoch(
     )(trained)
     progress = (train.step / num_updates).astype(value.dtype)
     rate = run.learning_rate * optimizer.schedule(progress, options)
-    change, opt_state = optimizer.adamw(rate, run.l2, options).update(
-      gradient, train.opt_state, trained
-    )
+    rule = optimizer.adamw(rate, run.l2, options, run.own_l2)
+    change, opt_state = rule.update(gradient, train.opt_state, trained)
     moved = optax.apply_updates(trained, change)
     first = BLOW_UP * (1.0 + jnp.abs(value))
     limit = jnp.where(train.step == 0, first, limit)

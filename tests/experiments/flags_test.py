@@ -223,7 +223,12 @@ EXPERIMENTS = [
       stratify=False,
       standardize=False,
     ),
-    search=Search(seeds=3, learning_rates=(1e-05, 0.1 + 0.2), l2s=(0.0, 1 / 3)),
+    search=Search(
+      seeds=3,
+      learning_rates=(1e-05, 0.1 + 0.2),
+      l2s=(0.0, 1 / 3),
+      link_l2s=(0.1, 3.0),
+    ),
     train=TrainOptions(optimizer='lbfgs', tolerance=1e-7, patience=0),
     options={
       'model.order': 'random',
@@ -260,6 +265,12 @@ def test_a_config_says_all_of_an_experiment(made):
   assert run_id(config_of(again)) == run_id(config_of(made))
 
 
+def test_an_option_that_is_not_used_does_not_rename_older_runs():
+  assert 'link_l2s' not in config_of(Experiment())
+  used = Experiment(search=Search(link_l2s=(0.0,)))
+  assert config_of(used)['link_l2s'] == (0.0,)
+
+
 def test_how_often_a_state_is_saved_does_not_make_another_run():
   often = Experiment(train=TrainOptions(save_interval_secs=0.0))
   assert config_of(often) == config_of(Experiment())
@@ -274,6 +285,8 @@ def test_how_often_a_state_is_saved_does_not_make_another_run():
     {'l2s': (float('nan'),)},
     {'l2s': (float('inf'),)},
     {'l2s': (0.1, 0.1)},
+    {'link_l2s': (-1.0,)},
+    {'link_l2s': (0.1, 0.1)},
   ],
   ids=str,
 )

@@ -68,6 +68,12 @@ CASES = {
   'seeds': case('train.py', '--seeds=0', says=('seeds is 0',)),
   'seeds of a study': case('launch.py', '--seeds=0', says=('seeds is 0',)),
   'number': case('train.py', '--l2s=1,x', says=('l2s', "'x'")),
+  'penalty of links that are none': case(
+    'train.py',
+    SYNTHETIC,
+    '--link_l2s=0.1,1',
+    says=('binary_relevance', 'no links', 'classifier_chain'),
+  ),
   'max_parallel': case(
     'launch.py', '--max_parallel=-1', says=('max_parallel is -1',)
   ),
@@ -111,7 +117,7 @@ CASES = {
     '--learning_rates=0.1,0.01',
     '--validation_fraction=0',
     '--nostratify',
-    says=('2 pairs', '--validation_fraction'),
+    says=('2 choices', '--validation_fraction'),
   ),
   # What does not go together.
   'decoder that the head cannot serve': case(

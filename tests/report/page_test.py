@@ -180,6 +180,21 @@ def test_an_unequal_search_is_said(records):
   assert 'Every method had the same grid' in same
 
 
+def test_a_penalty_of_links_is_part_of_the_search(write_run, tmp_path):
+  def linked(results):
+    for run in results['runs']:
+      run['link_l2'] = 0.5
+
+  ids = [
+    write_run(tmp_path, 'yeast', BASE),
+    write_run(tmp_path, 'yeast', 'classifier_chain', change=linked),
+  ]
+  text = _text(pages.page(report.read(tmp_path, ids), metrics=METRICS))
+  assert 'The search was not the same for every method' in text
+  assert text.count('l2 of links 0.5') == 1
+  assert text.count('links 0.5') == 2
+
+
 def test_different_data_under_one_name_are_said(records):
   yeast = [r for r in records if r.dataset == 'yeast']
   other = dataclasses.replace(

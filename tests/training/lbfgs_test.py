@@ -204,3 +204,29 @@ def test_flat_directions_have_unit_one():
   objective = lambda w: w[0] ** 2 + w[1]
   _, _, units = curvature.units(objective, jnp.ones(3), jax.random.key(0))
   np.testing.assert_allclose(units, [2.0**-0.5, 1.0, 1.0], rtol=1e-6)
+
+
+def test_links_with_a_penalty_of_their_own(setting):
+  """A hundredth of the penalty on v is all of it on v / 10.
+
+  With u = v / 10 the term y v is (10 y) u, and 0.01 |v|^2 is |u|^2: what
+  scikit-learn gives for labels that count tenfold.
+  """
+  data, splits = setting.data(), setting.splits(1)
+  runs, _ = training_runs.from_splits(splits, [0.0], [1.0], {'links': [0.01]})
+  options = TrainOptions(optimizer='lbfgs', tolerance=1e-5)
+  fitted = fit(init, loss, data, runs, options)
+  rows = splits[0].train
+  x, y = (np.asarray(a[rows], np.float64) for a in (data.x, data.y))
+  for j in range(y.shape[1]):
+    inputs = np.hstack([x, 10.0 * y[:, :j]])
+    model = LogisticRegression(
+      C=1.0, tol=1e-12, max_iter=10_000, solver='newton-cholesky'
+    ).fit(inputs, y[:, j])
+    links = fitted.params['links'][0, :j, j]
+    np.testing.assert_allclose(
+      links, 10.0 * model.coef_[0, x.shape[1] :], atol=2e-3
+    )
+    np.testing.assert_allclose(
+      fitted.params['kernel'][0, :, j], model.coef_[0, : x.shape[1]], atol=2e-3
+    )

@@ -74,3 +74,35 @@ def test_unknown_choices_are_refused(field):
 def test_rounds_cover_the_iterations():
   assert TrainOptions(epochs=7).rounds == 7
   assert TrainOptions(optimizer='lbfgs', max_iterations=41).rounds == 3
+
+
+def test_a_group_decays_by_a_strength_of_its_own():
+  """Beside optax's own AdamW, leaf by leaf, over several steps."""
+  rng = np.random.default_rng(0)
+  w = {
+    name: jnp.asarray(rng.normal(size=(2, 3)), jnp.float32)
+    for name in ('kernel', 'links')
+  }
+  rate, options = jnp.asarray(0.1), TrainOptions()
+  strength = {'kernel': 0.5, 'links': 2.0}
+  own = {'links': jnp.asarray(strength['links'])}
+  rule = optimizer.adamw(rate, jnp.asarray(strength['kernel']), options, own)
+  state = rule.init(w)
+  alone = {
+    name: optax.adamw(0.1, weight_decay=l2) for name, l2 in strength.items()
+  }
+  states = {name: alone[name].init(w[name]) for name in w}
+  expected = dict(w)
+  for _ in range(3):
+    gradient = {
+      name: jnp.asarray(rng.normal(size=(2, 3)), jnp.float32) for name in w
+    }
+    change, state = rule.update(gradient, state, w)
+    w = optax.apply_updates(w, change)
+    for name, value in expected.items():
+      change, states[name] = alone[name].update(
+        gradient[name], states[name], value
+      )
+      expected[name] = optax.apply_updates(value, change)
+  for name in w:
+    np.testing.assert_allclose(w[name], expected[name], rtol=1e-5)

@@ -90,3 +90,17 @@ def test_rows_multiply_the_weights_of_the_data():
   batch = runs.rows(data, jnp.asarray([3, 1]), jnp.asarray([1.0, 2.0]))
   np.testing.assert_array_equal(batch.weight, [3.0, 2.0])
   np.testing.assert_array_equal(batch.x, jnp.eye(4)[jnp.asarray([3, 1])])
+
+
+def test_every_group_meets_every_penalty(setting):
+  made, described = runs.from_splits(
+    setting.splits(2), [0.1], [0.0, 1.0], {'links': [0.5, 3.0]}
+  )
+  assert made.own_l2.keys() == {'links'}
+  for i, run in enumerate(described):
+    assert made.l2[i] == run['l2']
+    assert made.own_l2['links'][i] == run['links_l2']
+  found = [(r['seed'], r['l2'], r['links_l2']) for r in described]
+  assert found == [
+    (s, a, b) for s in range(2) for a in (0.0, 1.0) for b in (0.5, 3.0)
+  ]
