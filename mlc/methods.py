@@ -15,6 +15,7 @@ from mlc.encoders.mlp import mlp
 from mlc.heads.binary_relevance import binary_relevance
 from mlc.heads.classifier_chain import classifier_chain
 from mlc.heads.ensemble import ensemble
+from mlc.heads.ising import ising
 from mlc.heads.label_attention import label_attention
 from mlc.heads.label_powerset import label_powerset
 from mlc.heads.softmax import softmax
@@ -53,6 +54,7 @@ METHODS: Mapping[str, Method] = {
   'binary_relevance': Method(binary_relevance, 'nll', 'hamming'),
   'classifier_chain': Method(classifier_chain, 'nll', 'subset'),
   'ensemble_of_chains': Method(ensemble_of_chains, 'nll', 'hamming'),
+  'ising': Method(ising, 'own', 'subset'),
   'label_attention': Method(label_attention, 'nll', 'hamming'),
   'label_powerset': Method(label_powerset, 'nll', 'subset'),
 }

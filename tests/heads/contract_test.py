@@ -20,6 +20,7 @@ from mlc.base import Batch, Exactness, Head
 from mlc.heads.binary_relevance import binary_relevance
 from mlc.heads.classifier_chain import classifier_chain
 from mlc.heads.ensemble import ensemble
+from mlc.heads.ising import ising
 from mlc.heads.label_attention import label_attention
 from mlc.heads.label_powerset import label_powerset
 from mlc.heads.softmax import softmax
@@ -38,6 +39,13 @@ def ensemble_of_softmax(num_labels):
   return ensemble(softmax(num_labels), 2)
 
 
+def long_ising(num_labels):
+  """The head as it is where label vectors cannot be listed."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(distribution, 'MAX_TABLE_LABELS', 0)
+    return ising(num_labels, burn_in=2, sweeps=3)
+
+
 small_attention = functools.partial(label_attention, width=8, heads=2)
 
 # (name, factory): what a head is made of but facts of the data is bound.
@@ -46,6 +54,8 @@ HEADS = [
   ('softmax', softmax),
   ('classifier_chain', classifier_chain),
   ('random_chain', functools.partial(classifier_chain, order='random')),
+  ('ising', ising),
+  ('long_ising', long_ising),
   ('label_attention', small_attention),
   ('label_powerset', label_powerset),
   ('ensemble_of_chains', ensemble_of_chains),
@@ -54,6 +64,7 @@ HEADS = [
 FACTORIES = [
   binary_relevance,
   classifier_chain,
+  ising,
   label_attention,
   label_powerset,
   softmax,
