@@ -61,6 +61,15 @@ def table_marginals(
   return jnp.exp(log_joint) @ label_vectors(num_labels_of(log_joint))
 
 
+def table_pairs(
+  log_joint: Float[Array, '*batch vectors'],
+) -> Float[Array, '*batch labels labels']:
+  """P(y_j = 1, y_k = 1); the diagonal holds the marginals."""
+  vectors = label_vectors(num_labels_of(log_joint))
+  both = vectors[:, :, None] * vectors[:, None, :]
+  return jnp.tensordot(jnp.exp(log_joint), both, axes=1)
+
+
 def table_mode(
   log_joint: Float[Array, '*batch vectors'],
 ) -> Float[Array, '*batch labels']:

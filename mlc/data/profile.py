@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse
 from jaxtyping import Float, Int
 
+from mlc import dependence
 from mlc.data import synthetic
 from mlc.data.dataset import Dataset
 
@@ -114,42 +115,20 @@ def _scumble(y, ratios) -> float | None:
 
 def _pairwise(y, known) -> dict[str, float | None]:
   """Mutual information and correlation over rows where both are known."""
-  both = y.T @ y
-  if known.all():  # two thirds of the time on many labels
-    n = np.full_like(both, len(y))
-    first = np.repeat(y.sum(axis=0)[:, None], len(both), axis=1)
-  else:
-    n, first = known.T @ known, y.T @ known
-  cells = [both, first - both, first.T - both]
-  cells.append(n - sum(cells))
+  pairs = dependence.count_pairs(y, known > 0)
+  p_j, p_k = pairs.p, pairs.p.T
+  information = dependence.pair_information(pairs.both, pairs.p)
+  least = np.minimum(dependence.entropy(p_j), dependence.entropy(p_k))
   with np.errstate(divide='ignore', invalid='ignore'):
-    p_j, p_k = first / n, first.T / n
-    margins = [
-      p_j * p_k,
-      p_j * (1.0 - p_k),
-      (1.0 - p_j) * p_k,
-      (1.0 - p_j) * (1.0 - p_k),
-    ]
-    information = sum(
-      np.where(cell > 0, cell / n * np.log(cell / n / margin), 0.0)
-      for cell, margin in zip(cells, margins, strict=True)
-    )
-    entropy = np.minimum(_entropy(p_j), _entropy(p_k))
-    share = information / entropy
-    phi = (both / n - p_j * p_k) / np.sqrt(margins[0] * margins[3])
+    share = information / least
+    deviation = np.sqrt(p_j * (1.0 - p_j) * p_k * (1.0 - p_k))
+    phi = np.abs(pairs.both - p_j * p_k) / deviation
   # A constant label has no entropy, and nothing depends on it.
-  pairs = np.triu(entropy > 0, k=1)
+  varying = pairs.varying
   return {
-    'dependence_strength': _mean(share[pairs]),
-    'mean_absolute_phi': _mean(np.abs(phi[pairs])),
+    'dependence_strength': dependence.mean_over_pairs(share, varying),
+    'mean_absolute_phi': dependence.mean_over_pairs(phi, varying),
   }
-
-
-def _entropy(p):
-  """Of Bernoulli variables, in nats; 0 where p is undefined."""
-  log = np.log(np.where(p > 0, p, 1.0))
-  log_off = np.log(np.where(p < 1, 1.0 - p, 1.0))
-  return np.nan_to_num(-p * log - (1.0 - p) * log_off)
 
 
 def _total_correlation(y, known, of_set) -> float | None:
@@ -159,7 +138,7 @@ def _total_correlation(y, known, of_set) -> float | None:
   p = y.mean(axis=0)
   share = of_set / n
   varying = int(np.sum((p > 0) & (p < 1)))
-  single = _entropy(p).sum() + varying / (2.0 * n)
+  single = dependence.entropy(p).sum() + varying / (2.0 * n)
   whole = -np.sum(share * np.log(share)) + (len(of_set) - 1) / (2.0 * n)
   return float(max(single - whole, 0.0))
 
