@@ -18,6 +18,7 @@ from mlc.heads.ensemble import ensemble
 from mlc.heads.ising import ising
 from mlc.heads.label_attention import label_attention
 from mlc.heads.label_powerset import label_powerset
+from mlc.heads.pruned_sets import pruned_sets
 from mlc.heads.softmax import softmax
 
 
@@ -57,6 +58,7 @@ METHODS: Mapping[str, Method] = {
   'ising': Method(ising, 'own', 'subset'),
   'label_attention': Method(label_attention, 'nll', 'hamming'),
   'label_powerset': Method(label_powerset, 'nll', 'subset'),
+  'pruned_sets': Method(pruned_sets, 'own', 'subset'),
 }
 
 ENCODERS: Mapping[str, Callable[..., Encoder]] = {

@@ -15,6 +15,7 @@ def label_powerset(
   num_label_sets: int,
   *,
   unseen: Literal['good_turing', 'impossible'] = 'good_turing',
+  prune: int = 0,
 ) -> Head:
   """A softmax over the label sets s_1 .. s_K of the run's training rows.
 
@@ -30,6 +31,11 @@ def label_powerset(
   set no other row has, the Good-Turing estimate of how often the next row
   brings a new set. p is a distribution over all 2^L vectors.
 
+  With `prune`, sets seen that often or less have no class (q = 0). Their rows
+  and their probability go to the second term, e + (1 - e) r / n in place of e
+  with r the number of such rows: what new sets leave is shared by the seen sets
+  as often as they are seen. `pruned_sets` trains classes by such rows, too.
+
   Args:
     num_labels: L.
     num_label_sets: K, at least the number of distinct label sets in the
@@ -37,28 +43,32 @@ def label_powerset(
     unseen: what a label set outside the training rows gets: 'good_turing' as
       above, or 'impossible' for e = 0, the powerset of the literature, in
       which its log_prob is -inf.
+    prune: sets seen this often or less share in the second term only; 0 keeps
+      all. The sets seen most often stay in any case.
 
   Returns:
     A head; every capability is closed-form. Parameters: `kernel` [D, K],
-    `bias` [K], and `frozen`: `table` [K, L] of label sets, `seen` [K], False
-    for places left over, `frequency` [L] (t) and `unseen` (e). A training row
-    with an unknown label shows no label set. `logits` are the log-odds of the
-    marginals.
+    `bias` [K], and `frozen`: `table` [K, L] of label sets, `count` [K] of their
+    training rows, `seen` [K], False for places left over and pruned sets,
+    `frequency` [L] (t) and `unseen` (e). A training row with an unknown label
+    shows no label set. `logits` are the log-odds of the marginals.
 
   Raises:
-    ValueError: for an unknown `unseen`, or no label set.
+    ValueError: for an unknown `unseen`, a negative `prune`, or no label set.
 
   References:
     Tsoumakas, Vlahavas, Random k-labelsets: an ensemble method for multilabel
     classification, ECML 2007 (label powerset).
+    Read, Pfahringer, Holmes, Multi-label classification using ensembles of
+    pruned sets, ICDM 2008, section 3 (`prune`).
     Good, The population frequencies of species and the estimation of
     population parameters, Biometrika 40, 1953.
   """
-  _check_options(num_label_sets, unseen)
+  _check_options(num_label_sets, unseen, prune)
 
   def init(key, h, y, *, where=None, weight=None):
     kernel = jax.nn.initializers.lecun_normal()
-    frozen = _count_sets(y, where, weight, num_label_sets)
+    frozen = _count_sets(y, where, weight, num_label_sets, prune)
     if unseen == 'impossible':
       frozen = {**frozen, 'unseen': jnp.zeros_like(frozen['unseen'])}
     return {
@@ -75,6 +85,7 @@ def label_powerset(
       'marginals': 'closed-form',
       'mode': 'closed-form',
       'conditional': 'closed-form',
+      'partial': 'closed-form',
       'cardinality_marginals': 'closed-form',
       'joint': 'enumerated',
     },
@@ -87,13 +98,14 @@ def label_powerset(
     conditional=_conditional,
     joint=_joint if small else None,
     cardinality_marginals=_cardinality_marginals,
+    partial=_partial,
   )
 
 
 # What is read off the training rows.
 
 
-def _count_sets(y, where, weight, num_label_sets):
+def _count_sets(y, where, weight, num_label_sets, prune):
   """The label sets, the label frequencies and the share of new sets."""
   counted = jnp.ones(len(y), bool) if weight is None else weight > 0
   known = jnp.ones_like(y) if where is None else where.astype(y.dtype)
@@ -102,11 +114,16 @@ def _count_sets(y, where, weight, num_label_sets):
   table, count = _distinct(y, whole, num_label_sets)
   rows = jnp.sum(count)
   frequency = (jnp.sum(known * y, axis=0) + 0.5) / (jnp.sum(known, axis=0) + 1)
+  # Never so much that no set is left.
+  prune = jnp.minimum(prune, jnp.max(count) - 1)
+  pruned = jnp.sum(jnp.where(count <= prune, count, 0.0))
+  new = (jnp.sum(count == 1) + 0.5) / (rows + 1.0)
   return {
     'table': table,
-    'seen': count > 0,
+    'count': count,
+    'seen': (count > 0) & (count > prune),
     'frequency': frequency,
-    'unseen': (jnp.sum(count == 1) + 0.5) / (rows + 1.0),
+    'unseen': new + (1.0 - new) * pruned / jnp.maximum(rows, 1.0),
   }
 
 
@@ -132,7 +149,7 @@ def _distinct(
 # The distribution.
 
 
-def _log_softmax(params, h):
+def set_scores(params, h):
   """log q(s_k | h), [B, K]."""
   f = h @ params['kernel'] + params['bias'][None, :]
   seen = params['frozen']['seen']
@@ -166,7 +183,7 @@ def _log_mixed(params, log_q, log_independent):
 def _log_prob(params, h, y, *, key=None):
   del key
   is_set = (_distance(params, y) == 0) & params['frozen']['seen'][None, :]
-  log_q = jnp.sum(jnp.where(is_set, _log_softmax(params, h), 0.0), axis=-1)
+  log_q = jnp.sum(jnp.where(is_set, set_scores(params, h), 0.0), axis=-1)
   other = _log_independent(params, y)
   seen = jnp.any(is_set, axis=-1)
   # Not logaddexp of -inf: its gradient would be NaN.
@@ -179,7 +196,7 @@ def _log_prob(params, h, y, *, key=None):
 
 def _on_and_off(params, h):
   """P(y_j = 1 | h) and P(y_j = 0 | h), neither as 1 minus the other."""
-  q = jnp.exp(_log_softmax(params, h))
+  q = jnp.exp(set_scores(params, h))
   table, t = params['frozen']['table'], params['frozen']['frequency'][None, :]
   return _mixed(params, q @ table, t), _mixed(params, q @ (1 - table), 1 - t)
 
@@ -200,7 +217,7 @@ def _logits(params, h, y=None, *, key=None):
 def _sample(params, key, h, n):
   set_key, label_key, which_key = jax.random.split(key, 3)
   frozen = params['frozen']
-  log_q = _log_softmax(params, h)
+  log_q = set_scores(params, h)
   chosen = jax.random.categorical(set_key, log_q, shape=(n, len(h)))
   seen = frozen['table'][chosen]
   new = jax.random.bernoulli(
@@ -217,7 +234,7 @@ def _mode(params, h):
   """
   table = params['frozen']['table']
   other = _log_independent(params, table)[None, :]
-  log_p = _log_mixed(params, _log_softmax(params, h), other)
+  log_p = _log_mixed(params, set_scores(params, h), other)
   log_p = jnp.where(params['frozen']['seen'][None, :], log_p, -jnp.inf)
   best = table[jnp.argmax(log_p, axis=-1)]
   usual = (params['frozen']['frequency'] > 0.5).astype(table.dtype)
@@ -232,7 +249,7 @@ def _conditional(params, h, y):
   A flip of j reaches the sets at distance 1 from y that differ from it in j.
   """
   frozen = params['frozen']
-  q = jnp.exp(_log_softmax(params, h))
+  q = jnp.exp(set_scores(params, h))
   near = jnp.where(_distance(params, y) == 1, q, 0.0)
   to_on, to_off = near @ frozen['table'], near @ (1 - frozen['table'])
   log_q = jnp.log(jnp.where(y > 0, to_off, to_on))
@@ -246,9 +263,28 @@ def _conditional(params, h, y):
   return distribution.first_of_two(on, off)
 
 
+def _partial(params, h, y, known):
+  """Both terms, each weighed by what it gives to the known part of y."""
+  frozen = params['frozen']
+  table, t = frozen['table'], frozen['frequency'][None, :]
+  on, off = known * y, known * (1.0 - y)
+  agrees = on @ (1.0 - table).T + off @ table.T == 0
+  log_q = jnp.where(agrees, set_scores(params, h), -jnp.inf)
+  log_t = jnp.sum(on * jnp.log(t) + off * jnp.log1p(-t), axis=-1)
+  e = frozen['unseen']
+  log_q, log_t = jnp.log1p(-e) + log_q, (jnp.log(e) + log_t)[:, None]
+  top = jnp.maximum(jnp.max(log_q, axis=-1, keepdims=True), log_t)
+  possible = jnp.isfinite(top)
+  top = jnp.where(possible, top, 0.0)
+  of_sets, of_labels = jnp.exp(log_q - top), jnp.exp(log_t - top)
+  total = jnp.sum(of_sets, axis=-1, keepdims=True) + of_labels
+  unknown = (of_sets @ table + of_labels * t) / jnp.where(possible, total, 1.0)
+  return jnp.where(known, y, jnp.where(possible, unknown, 0.5))
+
+
 def _joint(params, h):
   frozen = params['frozen']
-  log_q, table = _log_softmax(params, h), frozen['table']
+  log_q, table = set_scores(params, h), frozen['table']
   vectors = distribution.label_vectors(table.shape[1])
   nothing = jnp.full((len(h), len(vectors)), -jnp.inf, log_q.dtype)
   # Places left over hold a set that stands elsewhere, with log q = -inf.
@@ -259,7 +295,7 @@ def _joint(params, h):
 def _cardinality_marginals(params, h):
   """Set after set: each adds to the labels it holds, at its own size."""
   frozen = params['frozen']
-  q, table = jnp.exp(_log_softmax(params, h)), frozen['table']
+  q, table = jnp.exp(set_scores(params, h)), frozen['table']
   num_labels = table.shape[1]
   size = jnp.sum(table, axis=-1).astype(jnp.int32)
 
@@ -275,7 +311,12 @@ def _cardinality_marginals(params, h):
   return _mixed(params, jnp.moveaxis(by_size, 0, -1), other[None])
 
 
-def _check_options(num_label_sets, unseen):
+def _check_options(num_label_sets, unseen, prune):
+  if prune < 0:
+    raise ValueError(
+      f'label_powerset got prune={prune}; it takes how often a label set is '
+      'seen at most when its class is given up, from 0 (for none) on.'
+    )
   if unseen not in ('good_turing', 'impossible'):
     raise ValueError(
       f'label_powerset got unseen={unseen!r}; '

@@ -23,6 +23,7 @@ from mlc.heads.ensemble import ensemble
 from mlc.heads.ising import ising
 from mlc.heads.label_attention import label_attention
 from mlc.heads.label_powerset import label_powerset
+from mlc.heads.pruned_sets import pruned_sets
 from mlc.heads.softmax import softmax
 
 ROWS, DIM, LABELS, TRAIN_ROWS = 5, 3, 4, 12
@@ -60,6 +61,7 @@ HEADS = [
   ('label_powerset', label_powerset),
   ('ensemble_of_chains', ensemble_of_chains),
   ('ensemble_of_softmax', ensemble_of_softmax),
+  ('pruned_sets', pruned_sets),
 ]
 FACTORIES = [
   binary_relevance,
@@ -68,6 +70,7 @@ FACTORIES = [
   label_attention,
   label_powerset,
   softmax,
+  pruned_sets,
 ]
 # What could be approximate, and so has to say how it is obtained.
 APPROXIMATE = (
