@@ -23,6 +23,7 @@ from mlc.heads.ensemble import ensemble
 from mlc.heads.ising import ising
 from mlc.heads.label_attention import label_attention
 from mlc.heads.label_powerset import label_powerset
+from mlc.heads.low_rank import low_rank
 from mlc.heads.pruned_sets import pruned_sets
 from mlc.heads.softmax import softmax
 
@@ -59,6 +60,8 @@ HEADS = [
   ('long_ising', long_ising),
   ('label_attention', small_attention),
   ('label_powerset', label_powerset),
+  ('low_rank', functools.partial(low_rank, rank=2)),
+  ('low_rank_svd', functools.partial(low_rank, rank=2, basis='svd')),
   ('ensemble_of_chains', ensemble_of_chains),
   ('ensemble_of_softmax', ensemble_of_softmax),
   ('pruned_sets', pruned_sets),
@@ -69,6 +72,7 @@ FACTORIES = [
   ising,
   label_attention,
   label_powerset,
+  low_rank,
   softmax,
   pruned_sets,
 ]
