@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from mlc.base import FROZEN, Features, Key, SparseRows
@@ -94,6 +95,23 @@ def num_features(x: Features) -> int:
 def take_rows(tree: Any, index: Int[Array, ' batch']) -> Any:
   """The rows `index` of every leaf."""
   return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def transitive_closure(
+  edges: Bool[np.ndarray, 'nodes nodes'],
+) -> Bool[np.ndarray, 'nodes nodes']:
+  """Which nodes can be reached from which along one edge or more.
+
+  A node that reaches itself lies on a cycle.
+  """
+  reached = edges
+  while True:
+    # Squaring: the paths that are found double in length.
+    step = reached.astype(np.float32)
+    further = reached | (step @ step > 0)
+    if (further == reached).all():
+      return reached
+    reached = further
 
 
 def split_frozen(params: Any) -> tuple[Any, Any]:

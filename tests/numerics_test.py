@@ -143,3 +143,17 @@ def test_integers_that_are_frozen_do_not_disturb_the_gradient():
   gradient = jax.jit(jax.grad(loss))(trained)
   np.testing.assert_array_equal(gradient['w'], [0.0, 4.0])
   assert gradient['frozen'] is None
+
+
+def test_transitive_closure_against_walks_of_every_length():
+  rng = np.random.default_rng(0)
+  for density in (0.05, 0.15, 0.4):
+    edges = rng.random((12, 12)) < density
+    walks = [edges.astype(int)]
+    for _ in range(11):
+      walks.append(np.minimum(walks[-1] @ edges, 1))
+    expected = np.any(walks, axis=0)
+    np.testing.assert_array_equal(numerics.transitive_closure(edges), expected)
+  path = np.eye(100, k=1, dtype=bool)
+  expected = np.triu(np.ones((100, 100), bool), 1)
+  np.testing.assert_array_equal(numerics.transitive_closure(path), expected)

@@ -4,10 +4,13 @@ import dataclasses
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse
+
+from mlc.data.hierarchy import count_orphans, on_cycles
+from mlc.data.repeated_rows import count_repeated
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 
@@ -21,8 +24,9 @@ class Dataset:
   """Features and labels of N examples, D features and L labels.
 
   The fields are validated and brought to the dtypes below. What is odd but
-  usable (constant labels, rows without any label, test rows that stand in the
-  training part too) is not refused but added to `notes`. Dense arrays are
+  usable (constant labels, rows without any label or with one that lacks its
+  parent, test rows that stand in the training part too) is not refused, nor
+  changed, but added to `notes`. Dense arrays are
   read-only, so that `content_hash` stays true.
 
   Attributes:
@@ -36,6 +40,8 @@ class Dataset:
       the source gives none.
     log_joint: float32 [N, 2^L], of a synthetic set the true log p(y | x), in
       the order of `distribution.label_vectors`.
+    hierarchy: bool [L, L], entry [child, parent], True where a label is a kind
+      of another, without cycles; None when there is none.
     source: where the data came from, and their licence.
     notes: what a user must know.
 
@@ -52,6 +58,7 @@ class Dataset:
   where: np.ndarray | None = None
   split: np.ndarray | None = None
   log_joint: np.ndarray | None = None
+  hierarchy: np.ndarray | None = None
   source: str = ''
   notes: tuple[str, ...] = ()
 
@@ -71,6 +78,8 @@ class Dataset:
       put('split', _split(self.split, shape[0], say))
     if self.log_joint is not None:
       put('log_joint', _log_joint(self.log_joint, shape, say))
+    if self.hierarchy is not None:
+      put('hierarchy', _hierarchy(self.hierarchy, self.label_names, say))
     put('notes', tuple(dict.fromkeys((*self.notes, *_findings(self)))))
 
   @property
@@ -96,7 +105,10 @@ class Dataset:
   def content_hash(self) -> str:
     """Hex SHA-256 over all arrays and names, but not name, source or notes."""
     digest = hashlib.sha256()
-    for field in ('x', 'y', 'where', 'split', 'log_joint'):
+    fields = ['x', 'y', 'where', 'split', 'log_joint']
+    # It came later, and the hashes of what has none are to stay.
+    fields += [] if self.hierarchy is None else ['hierarchy']
+    for field in fields:
       value = getattr(self, field)
       parts = [value]
       if isinstance(value, scipy.sparse.csr_array):
@@ -301,6 +313,23 @@ def _log_joint(log_joint, shape, say):
   return _frozen(log_joint, np.float32)
 
 
+def _hierarchy(hierarchy, label_names, say):
+  hierarchy, shape = np.asarray(hierarchy), (len(label_names),) * 2
+  if hierarchy.dtype != bool or hierarchy.shape != shape:
+    raise DatasetError(
+      f'{say}the hierarchy is {hierarchy.dtype} {hierarchy.shape}; bool '
+      f'{shape} is expected, True in [child, parent].'
+    )
+  cyclic = on_cycles(hierarchy)
+  if len(cyclic):
+    raise DatasetError(
+      f'{say}the hierarchy has a cycle: each of the labels '
+      f'{listed([label_names[j] for j in cyclic])} is its own ancestor. '
+      'Remove a parent of one of them.'
+    )
+  return _frozen(hierarchy, bool) if hierarchy.any() else None
+
+
 def _findings(dataset):
   """What a user must know of data that are usable all the same."""
   notes = _constant_labels(dataset, None, 'in all rows')
@@ -310,8 +339,22 @@ def _findings(dataset):
   empty = int((dataset.y.sum(axis=1) == 0).sum())
   if empty:
     notes.append(f'{empty} of {dataset.num_examples} rows have no label')
+  hierarchy = dataset.hierarchy
+  if hierarchy is not None and (
+    orphans := count_orphans(dataset.y, dataset.where, hierarchy)
+  ):
+    notes.append(
+      f'{orphans} of {dataset.num_examples} rows have a label without its '
+      'parent in the hierarchy'
+    )
   if dataset.split is not None:
-    notes += _repeated_rows(dataset)
+    test = np.flatnonzero(dataset.split == TEST)
+    train = np.flatnonzero(dataset.split == TRAIN)
+    if repeated := count_repeated(dataset.x, train, test):
+      notes.append(
+        f'{repeated} of {len(test)} test rows of the given split have the '
+        'features of a training row'
+      )
   return notes
 
 
@@ -337,38 +380,3 @@ def _constant_labels(dataset, rows, part):
         f'{listed(names)}'
       )
   return notes
-
-
-def _repeated_rows(dataset):
-  train = set(_row_bytes(dataset, np.flatnonzero(dataset.split == TRAIN)))
-  test = _row_bytes(dataset, np.flatnonzero(dataset.split == TEST))
-  repeated = sum(row in train for row in test)
-  if not repeated:
-    return []
-  return [
-    f'{repeated} of {len(test)} test rows of the given split have the '
-    'features of a training row'
-  ]
-
-
-def _row_bytes(dataset: Dataset, index: np.ndarray) -> list[bytes]:
-  """The feature rows as bytes: equal rows, and only they, are equal.
-
-  A digest takes the place of a row of more than 64 bytes.
-  """
-  x = dataset.x
-  rows: Iterator[bytes]
-  if isinstance(x, scipy.sparse.csr_array):
-    columns, values, ends = x.indices, x.data, x.indptr
-    rows = (
-      columns[ends[i] : ends[i + 1]].tobytes()
-      + values[ends[i] : ends[i + 1]].tobytes()
-      for i in index
-    )
-  else:
-    # Adding zero turns -0.0, which equals 0.0, into it.
-    rows = ((x[i] + np.float32(0)).tobytes() for i in index)
-  return [
-    row if len(row) <= 64 else hashlib.blake2b(row, digest_size=16).digest()
-    for row in rows
-  ]

@@ -1,7 +1,6 @@
-"""log p(y | x) of each kind of synthetic world, from the logits of its labels.
+"""Tables log p(y | x) of synthetic worlds, and the links between two labels.
 
-See mlc/data/synthetic.py for what the kinds are. Everything is float64: these
-joints are the truth that others are held to.
+Everything is float64: these joints are the truth that others are held to.
 
 References:
   Plackett, A class of bivariate distributions, JASA 60, 1965.
@@ -10,14 +9,16 @@ References:
 """
 
 import functools
-from collections.abc import Callable, Mapping
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from scipy.special import expit, log_expit
 
 from mlc import distribution
 from mlc.data.dataset import DatasetError
+
+# Up to here joints are tabulated; beyond, labels are drawn without.
+MAX_EXACT_LABELS = 14
 
 
 @functools.cache
@@ -26,54 +27,29 @@ def vectors(num_labels: int) -> Float[np.ndarray, 'vectors labels']:
   return np.asarray(distribution.label_vectors(num_labels), np.float64)
 
 
-# Each kind: (logits f [N,L], strength, coupling [L,L]) -> log p(y|x) [N,2^L].
+def product(
+  logits: Float[np.ndarray, 'batch labels'],
+) -> Float[np.ndarray, 'batch vectors']:
+  """log p(y) of independent labels."""
+  on = logits @ vectors(logits.shape[1]).T
+  return on + np.sum(log_expit(-logits), axis=1, keepdims=True)
 
 
-def _independent(logits, strength, coupling):
-  del strength, coupling
-  return _product(logits)
-
-
-def _chain(logits, strength, coupling):
-  del coupling
-  log_p = np.stack([log_expit(-logits), log_expit(logits)], axis=-1)
-  p = np.exp(log_p)
-  left, right = p[:, :-1, :, None], p[:, 1:, None, :]
-  same = np.eye(2, dtype=bool)
-  pair = _plackett(left, right, np.where(same, strength, -strength))
-  return _markov(log_p[:, 0], np.log(pair) - log_p[:, :-1, :, None])
-
-
-def _logistic_chain(logits, strength, coupling):
-  del coupling
-  shift = strength * np.array([-0.5, 0.5])
-  f = logits[:, 1:, None] + shift[None, None, :]
-  steps = np.stack([log_expit(-f), log_expit(f)], axis=-1)
-  first = np.stack([log_expit(-logits[:, 0]), log_expit(logits[:, 0])], axis=-1)
-  return _markov(first, steps)
-
-
-def _ising(logits, strength, coupling):
-  del strength  # the couplings carry it
+def ising(
+  logits: Float[np.ndarray, 'batch labels'],
+  coupling: Float[np.ndarray, 'labels labels'],
+) -> Float[np.ndarray, 'batch vectors']:
+  """log p(y) of couplings J_jk, j < k, and the marginals sigmoid(logits)."""
   y = vectors(logits.shape[1])
   interaction = np.sum((y @ np.triu(coupling, 1)) * y, axis=1)
   return match_marginals(logits, interaction)
 
 
-KINDS: Mapping[str, Callable[..., np.ndarray]] = {
-  'independent': _independent,
-  'chain': _chain,
-  'ising': _ising,
-  'logistic_chain': _logistic_chain,
-}
-
-
-def _product(logits):
-  on = logits @ vectors(logits.shape[1]).T
-  return on + np.sum(log_expit(-logits), axis=1, keepdims=True)
-
-
-def _plackett(p, q, log_odds_ratio):
+def plackett(
+  p: Float[np.ndarray, '*#dims'],
+  q: Float[np.ndarray, '*#dims'],
+  log_odds_ratio: Float[np.ndarray, '*#dims'] | float,
+) -> Float[np.ndarray, '*dims']:
   """P(a, b) of two binary variables with P(a) = p, P(b) = q.
 
   The root of r = P(a,b) P(not a,not b) / (P(a,not b) P(not a,b)) in the form
@@ -88,17 +64,84 @@ def _plackett(p, q, log_odds_ratio):
   return np.where(s < 0, negative, positive)
 
 
-def _markov(first, steps):
-  """log p(y) from log p(y_1) [N,2] and log p(y_j|y_{j-1}) [N,L-1,2,2]."""
-  num_labels = steps.shape[1] + 1
-  y = vectors(num_labels).astype(int)
-  table = first[:, y[:, 0]]
-  if num_labels == 1:
-    return table
-  pairs = 2 * y[:, :-1] + y[:, 1:]
-  # A product with the indicator of each step: no [N, 2^L, L] array.
-  chosen = (pairs[:, :, None] == np.arange(4)).reshape(len(y), -1)
-  return table + steps.reshape(len(steps), -1) @ chosen.T.astype(np.float64)
+def log_bernoulli(
+  logits: Float[np.ndarray, '*dims'],
+) -> Float[np.ndarray, '*dims 2']:
+  """log P(y = 0), log P(y = 1)."""
+  return np.stack([log_expit(-logits), log_expit(logits)], axis=-1)
+
+
+def linked(
+  logits: Float[np.ndarray, 'batch labels'],
+  before: Int[np.ndarray, ' labels'],
+  strength: float,
+) -> Float[np.ndarray, 'batch labels 2 2']:
+  """log P(y_j | y_before(j)) with given marginals and log odds ratio.
+
+  Args:
+    logits: of the marginals.
+    before: the label that each is linked to; -1 for none.
+    strength: the log odds ratio of the two.
+  """
+  log_p = log_bernoulli(logits)
+  p = np.exp(log_p)
+  left, right = p[:, before, :, None], p[:, :, None, :]
+  same = np.eye(2, dtype=bool)
+  pair = plackett(left, right, np.where(same, strength, -strength))
+  steps = np.log(pair) - log_p[:, before, :, None]
+  alone = (before < 0)[None, :, None, None]
+  return np.where(alone, log_p[:, :, None, :], steps)
+
+
+def network(
+  steps: Float[np.ndarray, 'batch labels 2 2'],
+  before: Int[np.ndarray, ' labels'],
+  active: Bool[np.ndarray, 'vectors labels'] | None = None,
+) -> Float[np.ndarray, 'batch vectors']:
+  """log p(y) = sum_j log P(y_j | y_before(j)), over the active labels.
+
+  Args:
+    steps: log P(y_j | y_before(j)), [b, j, y_before(j), y_j].
+    before: a label of lower index for each; -1 for none.
+    active: for each label vector which labels have a say; the others are off
+      for certain. None when all have, always.
+  """
+  y = vectors(steps.shape[1]).astype(int)
+  table = steps[:, 0, 0][:, y[:, 0]]
+  if steps.shape[1] > 1:
+    pairs = 2 * y[:, before[1:]] + y[:, 1:]
+    # A product with the indicator of each step: no [N, 2^L, L] array.
+    chosen = pairs[:, :, None] == np.arange(4)
+    if active is not None:
+      chosen = chosen & active[:, 1:, None]
+    chosen = chosen.reshape(len(y), -1)
+    # Not steps[:, 1:].reshape of a view: the product wants rows in one piece.
+    rows = np.ascontiguousarray(steps[:, 1:]).reshape(len(steps), -1)
+    table = table + rows @ chosen.T.astype(np.float64)
+  if active is not None:
+    table[:, np.any((y == 1) & ~active, axis=1)] = -np.inf
+  return table
+
+
+def flipped(
+  log_joint: Float[np.ndarray, 'batch vectors'], noise: float
+) -> Float[np.ndarray, 'batch vectors']:
+  """log p of labels each of which is flipped with probability `noise`.
+
+      p'(y) = sum_z p(z) prod_j noise^[y_j != z_j] (1 - noise)^[y_j == z_j],
+
+  which factorises: one label after another, at the cost of L tables.
+  """
+  if noise == 0.0:
+    return log_joint
+  num_rows, size = log_joint.shape
+  joint = np.exp(log_joint)
+  for label in range(size.bit_length() - 1):
+    # The middle axis is bit `label` of the code.
+    by_bit = joint.reshape(num_rows, -1, 2, 2**label)
+    joint = (1.0 - noise) * by_bit + noise * by_bit[:, :, ::-1]
+  # With noise every label vector is possible.
+  return np.log(joint.reshape(num_rows, size))
 
 
 def match_marginals(
@@ -129,7 +172,7 @@ def match_marginals(
   m = expit(logits)
   # Start where the interactions' pull on each label, were the labels
   # independent, is already taken back: the mean-field solution.
-  free = np.exp(_product(logits))
+  free = np.exp(product(logits))
   pull = (free * interaction) @ y - m * (free @ interaction)[:, None]
   theta = logits - pull / (m * expit(-logits))
   table, value = _dual(theta, m, interaction)

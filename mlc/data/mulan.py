@@ -9,7 +9,7 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 from xml.etree import ElementTree
 
@@ -39,8 +39,9 @@ def load(
 ) -> Dataset:
   """Loads one ARFF file, or two with the split that they give.
 
-  Labels stand in the order of the columns, whatever the order in the XML, and
-  nested labels of a hierarchy are labels like all others. A label is numeric
+  Labels stand in the order of the columns, whatever the order in the XML. A
+  label nested in another is a label like all others, and its child in the
+  hierarchy. A label is numeric
   or nominal with 0 and 1, false and true, or no and yes; `?` is unknown. A
   nominal feature becomes a column a value (`location=PC4`), except that of 0
   and 1, which stays one column.
@@ -65,7 +66,8 @@ def load(
   files = [(p, arff.read_text(p)) for p in paths]
   headers = [arff.read_header(*file) for file in files]
   _refuse_different_headers(headers)
-  labels = [set(_label_names(header, xml_path)) for header in headers]
+  parents = [_label_parents(header, xml_path) for header in headers]
+  labels = [set(of_each) for of_each in parents]
   if labels[0] != labels[-1]:
     raise DatasetError(
       f'{paths[0]} and {paths[-1]} state different labels in their relations '
@@ -89,21 +91,26 @@ def load(
   if test_path is not None:
     sizes = [len(table.lines) for table in tables]
     split = np.repeat([TRAIN, TEST], sizes)
+  label_names = tuple(a.name for a in attributes if a.name in labels[0])
   return Dataset(
     name=name,
     x=x,
     y=y,
     where=where,
-    label_names=tuple(a.name for a in attributes if a.name in labels[0]),
+    label_names=label_names,
     feature_names=feature_names,
     split=split,
+    hierarchy=_hierarchy(parents[0], label_names),
     source='ARFF: ' + ', '.join(os.path.basename(p) for p in paths),
     notes=(*notes, *_open_ends(headers, tables)),
   )
 
 
-def read_xml(path: str) -> list[str]:
-  """The label names of a MULAN XML file, nested ones included.
+def read_xml(path: str) -> dict[str, list[str]]:
+  """The labels of a MULAN XML file, each with the names of its parents.
+
+  The parent of a <label> is the <label> in which it is nested. One with several
+  parents stands once in each; MULAN itself knows trees only.
 
   Raises:
     DatasetError: not XML, or not of this kind.
@@ -122,22 +129,57 @@ def read_xml(path: str) -> list[str]:
     raise DatasetError(
       f'{path}:{error.position[0]}: not XML ({error}). Is it cut off?'
     ) from None
-  elements = [e for e in root.iter() if e.tag.rpartition('}')[2] == 'label']
-  names = [element.get('name') or '' for element in elements]
+  pairs = list(_nested_labels(root))
+  names = [name for name, _ in pairs]
   if not names or '' in names:
     raise DatasetError(
       f'{path}: {names.count("")} labels without a name, {len(names)} in all. '
       'MULAN\'s form is <labels><label name="..."/>...</labels>.'
     )
-  twice = [n for n, times in Counter(names).items() if times > 1]
-  if twice:
-    raise DatasetError(f'{path}: label {twice[0]!r} twice. Remove one of them.')
-  return names
+  parents: dict[str, list[str]] = {name: [] for name in names}
+  times = Counter(names)
+  for name, parent in pairs:
+    if parent is not None and parent not in parents[name]:
+      parents[name].append(parent)
+    elif times[name] > 1:
+      raise DatasetError(
+        f'{path}: label {name!r} twice. Remove one of them; only one with '
+        'several parents may stand once in each.'
+      )
+  return parents
 
 
-def _label_names(header: Header, xml_path: str | None) -> Sequence[str]:
+def _nested_labels(
+  root: ElementTree.Element,
+) -> Iterator[tuple[str, str | None]]:
+  """The name of each label, and of the label in which it is nested."""
+  # A stack and no recursion, whose depth a file could exhaust.
+  left: list[tuple[ElementTree.Element, str | None]] = [(root, None)]
+  while left:
+    element, parent = left.pop()
+    if element.tag.rpartition('}')[2] == 'label':
+      name = element.get('name') or ''
+      yield name, parent
+      parent = name
+    left += [(child, parent) for child in reversed(element)]
+
+
+def _hierarchy(
+  parents: Mapping[str, Sequence[str]], label_names: Sequence[str]
+) -> np.ndarray | None:
+  """Entry [child, parent]; None when no label has a parent."""
+  hierarchy = [
+    [p in parents[name] for p in label_names] for name in label_names
+  ]
+  return np.array(hierarchy) if any(parents.values()) else None
+
+
+def _label_parents(
+  header: Header, xml_path: str | None
+) -> Mapping[str, Sequence[str]]:
+  """The columns that are labels, each with those of its parents."""
   if xml_path is None:
-    return _meka_labels(header)
+    return {name: () for name in _meka_labels(header)}
   columns = {a.name: a.name for a in header.attributes}
   # One of the two files may have escaped what the other has not.
   plain = Counter(_ESCAPE.sub(r'\1', name) for name in columns)
@@ -145,8 +187,8 @@ def _label_names(header: Header, xml_path: str | None) -> Sequence[str]:
     bare = _ESCAPE.sub(r'\1', name)
     if plain[bare] == 1:
       columns.setdefault(bare, name)
-  names = []
-  for name in read_xml(xml_path):
+  column_of, parents = {}, read_xml(xml_path)
+  for name in parents:
     found = columns.get(name) or columns.get(_ESCAPE.sub(r'\1', name))
     if found is None:
       near = difflib.get_close_matches(name, columns, n=1)
@@ -155,13 +197,17 @@ def _label_names(header: Header, xml_path: str | None) -> Sequence[str]:
         f'{xml_path}: label {name!r} is no attribute of {header.path}.{hint} '
         'Both must name it alike.'
       )
-    names.append(found)
+    column_of[name] = found
+  names = {*column_of.values()}
   if len(names) == len(header.attributes):
     raise DatasetError(
       f'{xml_path}: all {len(names)} attributes of {header.path} are labels. '
       'At least one feature is needed.'
     )
-  return names
+  return {
+    column_of[name]: [column_of[parent] for parent in of_name]
+    for name, of_name in parents.items()
+  }
 
 
 def _meka_labels(header: Header) -> Sequence[str]:

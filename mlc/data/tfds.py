@@ -43,7 +43,7 @@ class Mlc(tfds.core.GeneratorBasedBuilder):
   [L]) and, when the data set has them, `known` (bool [L], False where a label
   is unknown) and `log_joint` (float32 [2^L]). Splits are those given with the
   data set; without any, `train` holds all rows. The names of labels and
-  features are in `info.metadata`.
+  features are in `info.metadata`, and with them the edges of a hierarchy.
   """
 
   VERSION = tfds.core.Version('1.0.0')
@@ -196,10 +196,26 @@ def _metadata(dataset: Dataset) -> dict[str, Any]:
     'feature_names': None if names is None else list(names),
     'num_features': dataset.num_features,
     'given_split': dataset.split is not None,
+    'hierarchy': _edges(dataset.hierarchy),
     'source': dataset.source,
     'notes': list(dataset.notes),
     'content_hash': dataset.content_hash,
   }
+
+
+def _edges(hierarchy: np.ndarray | None) -> list[list[int]] | None:
+  return None if hierarchy is None else np.argwhere(hierarchy).tolist()
+
+
+def _hierarchy(metadata: Mapping[str, Any]) -> np.ndarray | None:
+  # Files that were written before there were hierarchies do not say.
+  edges = metadata.get('hierarchy')
+  if edges is None:
+    return None
+  num_labels = len(metadata['label_names'])
+  hierarchy = np.zeros((num_labels, num_labels), bool)
+  hierarchy[tuple(np.transpose(edges))] = True
+  return hierarchy
 
 
 def _examples(dataset: Dataset, index: np.ndarray) -> Iterator[dict[str, Any]]:
@@ -246,6 +262,7 @@ def _assemble(
     where=stacked('known'),
     split=split,
     log_joint=stacked('log_joint'),
+    hierarchy=_hierarchy(metadata),
     source=metadata['source'],
     notes=tuple(metadata['notes']),
   )

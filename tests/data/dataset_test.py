@@ -203,3 +203,67 @@ def test_a_set_of_the_size_of_delicious_is_checked_within_a_second():
     began = time.process_time()
     Dataset('large', x, y, names, split=split)
     assert time.process_time() - began < 1.0
+
+
+EDGES = np.zeros((3, 3), bool)
+EDGES[1, 0] = EDGES[2, 1] = True
+
+
+def family(y, hierarchy=EDGES, **fields):
+  y = np.asarray(y)
+  return Dataset(
+    'toy', np.ones((len(y), 1)), y, tuple('abc'), hierarchy=hierarchy, **fields
+  )
+
+
+def test_a_hierarchy_is_checked_and_kept():
+  data = family([[1, 1, 0], [1, 1, 1]])
+  assert data.hierarchy.dtype == bool
+  assert not data.hierarchy.flags.writeable
+  assert not any('parent' in note for note in data.notes)
+  assert family([[1, 0, 0]], np.zeros((3, 3), bool)).hierarchy is None
+
+
+def test_rows_against_the_hierarchy_are_counted_and_kept():
+  y = [[1, 1, 0], [0, 1, 0], [1, 0, 1], [0, 0, 0], [0, 1, 1]]
+  data = family(y)
+  note = '3 of 5 rows have a label without its parent in the hierarchy'
+  assert note in data.notes
+  np.testing.assert_array_equal(data.y, y)
+  # An unknown parent may be on.
+  where = np.ones((5, 3), bool)
+  where[1, 0] = where[4, 0] = False
+  assert note.replace('3', '1', 1) in family(y, where=where).notes
+
+
+def test_a_hierarchy_is_content_and_none_is_not():
+  plain = family([[1, 1, 0]], None)
+  # Of the same set before there were hierarchies.
+  assert plain.content_hash.startswith('7150e463d0dee63a')
+  hashes = {
+    plain.content_hash,
+    family([[1, 1, 0]]).content_hash,
+    family([[1, 1, 0]], EDGES.T).content_hash,
+  }
+  assert len(hashes) == 3
+
+
+@pytest.mark.parametrize(
+  ('edges', 'message'),
+  [
+    ([(0, 1), (1, 2), (2, 0)], 'has a cycle: each of the labels a, b, c is'),
+    ([(0, 1), (1, 0), (2, 1)], 'has a cycle: each of the labels a, b is'),
+    ([(1, 1)], 'has a cycle: each of the labels b is its own ancestor'),
+  ],
+)
+def test_a_hierarchy_with_a_cycle_is_refused(edges, message):
+  hierarchy = np.zeros((3, 3), bool)
+  hierarchy[tuple(np.transpose(edges))] = True
+  with pytest.raises(DatasetError, match=message):
+    family([[1, 1, 0]], hierarchy)
+
+
+@pytest.mark.parametrize('hierarchy', [EDGES[:2], EDGES.astype(int)])
+def test_a_hierarchy_of_another_shape_is_refused(hierarchy):
+  with pytest.raises(DatasetError, match=r'bool \(3, 3\) is expected'):
+    family([[1, 1, 0]], hierarchy)

@@ -49,10 +49,67 @@ def test_labels_go_by_name_and_keep_the_order_of_the_columns(tmp_path):
   assert data.source == 'ARFF: toy.arff'
 
 
-def test_nested_labels_are_labels(tmp_path):
+def test_nested_labels_are_labels_and_children(tmp_path):
   nested = '<labels><label name="B"><label name="A"/></label></labels>'
-  data = load(tmp_path, HEADER + '1,2,0,red\n', nested)
+  data = load(tmp_path, HEADER + '1,2,0,red\n1,2,1,red\n', nested)
   assert data.label_names == ('A', 'B')
+  np.testing.assert_array_equal(data.hierarchy, [[0, 1], [0, 0]])
+  assert '1 of 2 rows have a label without its parent' in data.notes[-1]
+  assert load(tmp_path, HEADER + '1,2,0,red\n').hierarchy is None
+
+
+THREE = HEADER.replace('kind {red,green}', 'kind {0,1}')
+
+
+@pytest.mark.parametrize(
+  ('xml', 'edges'),
+  [
+    ('<l><label name="A"/><label name="B"/><label name="kind"/></l>', []),
+    (
+      '<l><label name="kind"><label name="B"><label name="A"/></label></label>'
+      '</l>',
+      [(0, 1), (1, 2)],
+    ),
+    (
+      '<l><label name="kind"><label name="A"/></label>'
+      '<label name="B"><label name="A"/></label></l>',
+      [(0, 1), (0, 2)],
+    ),
+    (
+      '<l xmlns="u"><label name="kind"><d><label name="A"/></d></label>'
+      '<label name="B"/></l>',
+      [(0, 2)],
+    ),
+  ],
+)
+def test_nesting_is_the_hierarchy(tmp_path, xml, edges):
+  data = load(tmp_path, THREE + '1,2,1,1\n', xml)
+  assert data.label_names == ('A', 'B', 'kind')
+  found = data.hierarchy
+  found = [] if found is None else [tuple(e) for e in np.argwhere(found)]
+  assert found == edges
+
+
+@pytest.mark.parametrize(
+  'inside',
+  [
+    '<label name="A"/><label name="A"/>',
+    '<label name="B"><label name="A"/></label><label name="A"/>',
+    '<label name="B"><label name="A"/><label name="A"/></label>',
+  ],
+)
+def test_the_same_label_twice_at_one_place_is_refused(tmp_path, inside):
+  with pytest.raises(DatasetError, match="label 'A' twice"):
+    load(tmp_path, HEADER + '1,2,1,red\n', f'<l>{inside}</l>')
+
+
+def test_labels_that_contain_each_other_are_refused(tmp_path):
+  xml = (
+    '<l><label name="A"><label name="B"/></label>'
+    '<label name="B"><label name="A"/></label></l>'
+  )
+  with pytest.raises(DatasetError, match="label 'A' twice"):
+    load(tmp_path, HEADER + '1,2,1,red\n', xml)
 
 
 @pytest.mark.parametrize(

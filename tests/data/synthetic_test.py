@@ -5,11 +5,11 @@ import pytest
 from scipy.special import expit, logit
 
 from mlc import distribution
-from mlc.data import joints
+from mlc.data import joints, worlds
 from mlc.data.dataset import DatasetError
 from mlc.data.synthetic import KINDS, make, parse_and_make, total_correlation
 
-DEPENDENT = ('chain', 'ising', 'logistic_chain')
+DEPENDENT = ('chain', 'ising', 'logistic_chain', 'tree', 'mixture')
 
 
 def _affine_residual(x, z):
@@ -49,19 +49,24 @@ def test_label_vectors_occur_as_often_as_the_joint_says(kind):
     seen = code[:, None] == np.arange(16)
     # Over all rows, and over the rows on each side of x_1 = 0.
     sides = [data.x[:, 0] > -np.inf, data.x[:, 0] > 0, data.x[:, 0] <= 0]
+    possible = p.max(axis=0) > 0
     z = [
-      ((seen - p)[rows].sum(0)) / np.sqrt((p * (1 - p))[rows].sum(0))
+      (seen - p)[rows].sum(0)[possible]
+      / np.sqrt((p * (1 - p))[rows].sum(0)[possible])
       for rows in sides
     ]
     return np.abs(z).max()
 
   # 48 nearly normal numbers: beyond 4.5 once in 3,000 seeds.
   assert worst(code) < 4.5
+  assert (p[np.arange(20000), code] > 0).all()
   # The same test notices labels of other rows.
   assert worst(np.roll(code, 1)) > 4.5
 
 
-@pytest.mark.parametrize('kind', ['independent', 'chain', 'ising'])
+@pytest.mark.parametrize(
+  'kind', ['independent', 'chain', 'ising', 'tree', 'mixture']
+)
 @pytest.mark.parametrize('strength', [0.0, 1.0, 6.0])
 def test_marginals_are_logistic_linear_whatever_the_strength(kind, strength):
   if kind == 'independent':
@@ -131,8 +136,8 @@ def test_a_path_of_ising_couplings_is_the_chain():
   rng = np.random.default_rng(0)
   logits = 3.0 * rng.normal(size=(50, 6))
   path = 4.0 * np.eye(6, k=1)
-  solved = joints.KINDS['ising'](logits, 4.0, path)
-  closed = joints.KINDS['chain'](logits, 4.0, path)
+  solved = joints.ising(logits, path)
+  closed = worlds.chain(rng, 6, 4.0).log_joint(logits)
   np.testing.assert_allclose(solved, closed, atol=1e-6)
 
 
@@ -234,7 +239,14 @@ def test_a_spec_says_what_make_says():
     ('synthetic:chain,strength', ("'strength' is no option", 'labels=8')),
     ('synthetic:chain,strength=big', ("strength='big'", 'a number')),
     ('synthetic:chain,labels=2.5', ("labels='2.5'", 'a whole number')),
-    ('synthetic:chain,labels=15', ('labels=15', 'at most 14')),
+    ('synthetic:ising,labels=15', ('labels=15', 'at most 14', 'kind tree')),
+    ('synthetic:tree,labels=10001', ('labels=10001', 'at most 10000')),
+    ('synthetic:tree,noise=0.6', ('noise=0.6', 'at most 0.5')),
+    ('synthetic:tree,imbalance=-1', ('imbalance=-1', 'at least 0')),
+    (
+      'synthetic:tree,labels=10000,examples=100000',
+      ('1000000000 numbers', 'fewer examples or labels or features'),
+    ),
     ('synthetic:chain,labels=0', ('labels=0', 'at least 1')),
     ('synthetic:chain,strength=nan', ('strength=nan', 'at least 0')),
     ('synthetic:chain,strength=-1', ('strength=-1', 'at least 0')),

@@ -44,7 +44,11 @@ def _joint():
   return make('chain', labels=3, examples=50)
 
 
-DATASETS = (_dense, _sparse, _joint)
+def _hierarchy():
+  return make('hierarchy', labels=4, examples=50)
+
+
+DATASETS = (_dense, _sparse, _joint, _hierarchy)
 
 
 @pytest.mark.parametrize('dataset', DATASETS)
@@ -58,6 +62,7 @@ def test_what_is_read_is_what_was_written(dataset, tmp_path):
     (back.y, dataset.y),
     (back.where, dataset.where),
     (back.split, dataset.split),
+    (back.hierarchy, dataset.hierarchy),
     (back.log_joint, dataset.log_joint),
   ):
     if theirs is None:
