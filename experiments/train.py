@@ -23,6 +23,7 @@ from absl import flags
 from experiments import edge
 from experiments import flags as experiment_flags
 from experiments.config import Experiment, config_of
+from experiments.dependence import measured
 from experiments.experiment import (
   Model,
   Trial,
@@ -183,6 +184,9 @@ def conclude(
         for r, described in enumerate(trial.described)
       ],
       'profile': profile(dataset),
+      'dependence': measured(
+        model, dataset, data, trial, selected, params, arrays
+      ),
       'notes': list(dataset.notes),
       'parameters': parameter_count(fitted.params),
       'seconds': {

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float
 
 # Permuted label sets that are mostly different ones are counted, not weighed.
 _MOST_DISTINCT = 0.5
+_NEWTON_STEPS = 50
 
 
 def entropy(p: Float[np.ndarray, '*shape']) -> Float[np.ndarray, '*shape']:
@@ -247,6 +248,42 @@ def residuals(
   return Residuals(correlation, error, z, counted)
 
 
+def recalibrated(
+  y: Float[np.ndarray, 'rows labels'],
+  p: Float[np.ndarray, 'rows labels'],
+  known: Bool[np.ndarray, 'rows labels'] | None = None,
+) -> Float[np.ndarray, 'rows labels']:
+  """p with slope and offset of each label's logits fitted to the rows.
+
+      sigmoid(a_j logit p_j + b_j), a penalty ((a_j - 1)^2 + b_j^2) / 2
+
+  Two labels whose probabilities are too timid, or both too high, err together
+  in every row, which would pass for dependence. This takes such errors off;
+  two numbers a label say nothing about pairs.
+
+  References:
+    Platt, Probabilistic outputs for support vector machines, Advances in Large
+    Margin Classifiers, 2000.
+  """
+  seen = np.ones_like(y) if known is None else known.astype(y.dtype)
+  inside = np.clip(p, 1e-7, 1.0 - 1e-7)
+  f = np.log(inside) - np.log1p(-inside)
+  a, b = np.ones(y.shape[1]), np.zeros(y.shape[1])
+  for _ in range(_NEWTON_STEPS):
+    q = _sigmoid(a * f + b)
+    e, w = seen * (q - y), seen * q * (1.0 - q)
+    of_a, of_b = np.sum(e * f, axis=0) + a - 1.0, np.sum(e, axis=0) + b
+    aa, ab, bb = (np.sum(w * f**k, axis=0) for k in (2, 1, 0))
+    aa, bb = aa + 1.0, bb + 1.0
+    # The penalty keeps the determinant above 1.
+    steps = np.stack([bb * of_a - ab * of_b, aa * of_b - ab * of_a])
+    steps = np.clip(steps / (aa * bb - ab**2), -1.0, 1.0)
+    a, b = a - steps[0], b - steps[1]
+    if np.max(np.abs(steps), initial=0.0) < 1e-8:
+      break
+  return _sigmoid(a * f + b)
+
+
 class Conditional(NamedTuple):
   """Conditional dependence over all pairs, from residuals.
 
@@ -308,6 +345,10 @@ def strongest(
     }
     for a, b in zip(j[order], k[order], strict=True)
   ]
+
+
+def _sigmoid(f):
+  return 0.5 * (1.0 + np.tanh(0.5 * f))
 
 
 def _entropy_of_sets(y: Float[np.ndarray, 'rows labels']) -> tuple[float, int]:

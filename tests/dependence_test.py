@@ -4,6 +4,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
 from sklearn.metrics import mutual_info_score
 
@@ -242,6 +243,51 @@ def test_the_square_of_the_correlation_is_unbiased():
   # The plug-in is 1/60 too large, 4 times this tolerance.
   assert abs(np.mean(squares) - expected) < 3 * error
   assert 3 * error < 1 / 60
+
+
+def _timid(labels=6, rows=3000):
+  """Labels independent given x, and probabilities all too near one half."""
+  rng = np.random.default_rng(0)
+  f = rng.normal(-1.0, 1.0, (rows, labels)) + rng.normal(0, 2, (rows, 1))
+  p, timid = (1 / (1 + np.exp(-g)) for g in (f, 0.4 * f))
+  return (rng.random(f.shape) < p).astype(float), p, timid
+
+
+def test_timid_probabilities_do_not_pass_for_dependence():
+  y, p, timid = _timid()
+  naive = dependence.strength(dependence.residuals(y, timid))
+  assert naive.p_value < 1e-6
+  mended = dependence.recalibrated(y, timid)
+  told = dependence.strength(dependence.residuals(y, mended))
+  assert told.p_value > 0.05
+  np.testing.assert_allclose(mended, p, atol=0.1)
+
+
+def test_recalibration_is_the_penalised_maximum():
+  y, _, timid = _timid(labels=2, rows=200)
+  known = np.random.default_rng(1).random(y.shape) < 0.8
+  y *= known
+  found = dependence.recalibrated(y, timid, known)
+  f = np.log(timid / (1 - timid))
+  for j in range(2):
+
+    def cost(ab, j=j):
+      q = 1 / (1 + np.exp(-ab[0] * f[:, j] - ab[1]))
+      likely = y[:, j] * np.log(q) + (1 - y[:, j]) * np.log(1 - q)
+      return -likely[known[:, j]].sum() + ((ab[0] - 1) ** 2 + ab[1] ** 2) / 2
+
+    best = scipy.optimize.minimize(cost, [1.0, 0.0], tol=1e-9).x
+    expected = 1 / (1 + np.exp(-best[0] * f[:, j] - best[1]))
+    np.testing.assert_allclose(found[:, j], expected, atol=1e-5)
+
+
+def test_recalibration_of_certain_and_constant_labels_stays_finite():
+  y = np.zeros((30, 3))
+  y[:5, 0] = 1.0
+  p = np.stack([y[:, 0], np.zeros(30), np.full(30, 0.5)], axis=1)
+  found = dependence.recalibrated(y, p)
+  assert ((found >= 0) & (found <= 1)).all()
+  assert dependence.strength(dependence.residuals(y, found)) is not None
 
 
 def test_constant_labels_are_not_counted():

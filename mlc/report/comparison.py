@@ -194,6 +194,15 @@ def choose_decoder(record: Record, metric: Measure) -> tuple[str, str] | None:
   return max(judged or having, key=merit), split
 
 
+def own_decoder(record: Record, metric: Measure) -> str | None:
+  """The decoder made for a metric, or else the one that validation chooses."""
+  designed = _DESIGNED.get(metric.name.removeprefix('regret_'))
+  if designed and record.values(designed, metric.name, 'test'):
+    return designed
+  choice = choose_decoder(record, metric)
+  return choice[0] if choice else None
+
+
 def score(record: Record, decoder: str, metric: Measure, split: str) -> float:
   """The mean, signed so that more is better."""
   values = record.values(decoder, metric.name, split).values()

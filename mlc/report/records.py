@@ -1,9 +1,10 @@
 """What the run directories of a study say, failed ones included.
 
 A run directory is read when it is done. What the pages read of `results.json`:
-`study run_id dataset method encoder head loss settings rows runs profile notes
-parameters seconds`; of `settings` they interpret `split` (given, holdout or
-kfold), `folds` and `test_fraction`, which decide the intervals.
+`study run_id dataset method encoder head loss settings rows runs profile
+dependence notes parameters seconds`; of `settings` they interpret `split`
+(given, holdout or kfold), `folds` and `test_fraction`, which decide the
+intervals.
 """
 
 import csv
@@ -101,6 +102,7 @@ class Record:
   rows: tuple[Row, ...] = ()
   candidates: tuple[Candidate, ...] = ()
   profile: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  dependence: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   notes: tuple[str, ...] = ()
   parameters: int | None = None
   seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -281,6 +283,7 @@ def _read_results(directory: RunDirectory) -> Record:
     rows=tuple(_row(row) for row in given['rows']),
     candidates=tuple(_candidate(run) for run in given.get('runs') or ()),
     profile=dict(given.get('profile') or {}),
+    dependence=dict(given.get('dependence') or {}),
     notes=tuple(str(note) for note in given.get('notes') or ()),
     parameters=None if parameters is None else int(parameters),
     seconds={
