@@ -72,6 +72,13 @@ LOSSES: Mapping[str, Callable[..., Loss]] = {
   'nll': losses.nll,
   'own': losses.own,
   'sigmoid_cross_entropy': losses.sigmoid_cross_entropy,
+  'focal': losses.focal,
+  'asymmetric': losses.asymmetric,
+  'pairwise_logistic': losses.pairwise_logistic,
+  'lsep': losses.lsep,
+  'zlpr': losses.zlpr,
+  'soft_f1': losses.soft_f1,
+  'soft_jaccard': losses.soft_jaccard,
 }
 
 DECODERS: Mapping[str, Callable[..., Decoder]] = {

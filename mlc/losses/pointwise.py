@@ -1,12 +1,16 @@
-"""Losses of one label at a time."""
+"""Losses of one label at a time, summed over the known labels."""
 
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mlc.base import Batch, Head, Key, Loss, Params, require
 from mlc.numerics import log_bernoulli, masked_sum
 
 
-def sigmoid_cross_entropy() -> Loss:
+def sigmoid_cross_entropy(*, label_smoothing: float = 0.0) -> Loss:
   """Cross-entropy of each known label under its logit, summed, in nats.
 
       loss_b = -sum_{j known} log sigmoid((2 y_bj - 1) logit_bj)
@@ -16,14 +20,134 @@ def sigmoid_cross_entropy() -> Loss:
   there it scores the marginals and leaves the joint free. Those of a chain are
   teacher-forced: an unknown label stands as 0 before the labels it links to.
 
+  Args:
+    label_smoothing: s in [0, 1): a label counts as y (1 - s) + s / 2, so that
+      no logit is worth driving to infinity.
+
   Returns:
     A loss; of an example without any known label it is 0.
 
   Raises:
+    ValueError: for a smoothing outside [0, 1).
     MissingCapabilityError: when applied to a head without `logits`.
 
   References:
     Lindsay, Composite likelihood methods, Contemporary Mathematics 80, 1988.
+    Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, Rethinking the inception
+    architecture for computer vision, CVPR 2016, section 7 (smoothing).
+  """
+  if not 0.0 <= label_smoothing < 1.0:
+    raise ValueError(
+      f'sigmoid_cross_entropy got label_smoothing={label_smoothing}; it takes '
+      'a share in [0, 1).'
+    )
+
+  def values(logits, y):
+    wrong = 0.5 * label_smoothing
+    right = log_bernoulli(logits, y)
+    if not wrong:
+      return -right
+    return -(1.0 - wrong) * right - wrong * log_bernoulli(logits, 1.0 - y)
+
+  return pointwise('sigmoid_cross_entropy', values)
+
+
+def focal(*, gamma: float = 2.0) -> Loss:
+  """Cross-entropy in which a label that is right already counts for little.
+
+      loss_b = -sum_j (1 - q_bj)^gamma log q_bj,  q_bj the probability of y_bj
+
+  With gamma = 0 it is the cross-entropy. It is not a proper score: at its
+  minimum the probabilities are pulled towards one half, so that a threshold
+  other than 0.5 and a calibration are part of the bargain.
+
+  Args:
+    gamma: how fast what is right is forgotten, at least 0.
+
+  Returns:
+    A loss; of an example without any known label it is 0.
+
+  Raises:
+    ValueError: for a negative gamma.
+    MissingCapabilityError: when applied to a head without `logits`.
+
+  References:
+    Lin, Goyal, Girshick, He, Dollar, Focal loss for dense object detection,
+    ICCV 2017, equation 4 (without the balance alpha).
+  """
+  _check_gamma('focal', gamma=gamma)
+
+  def values(logits, y):
+    right, wrong = log_bernoulli(logits, y), log_bernoulli(logits, 1.0 - y)
+    return -jnp.exp(gamma * wrong) * right
+
+  return pointwise('focal', values)
+
+
+def asymmetric(
+  *,
+  gamma_positive: float = 0.0,
+  gamma_negative: float = 4.0,
+  margin: float = 0.05,
+) -> Loss:
+  """Focal loss that forgets easy negatives faster, and the easiest at once.
+
+      loss_b = -sum_j  y_bj (1 - p_bj)^g+ log p_bj
+               + (1 - y_bj) m_bj^g- log(1 - m_bj),   m = max(p - margin, 0)
+
+  The defaults are those of the paper (g+ = 0, g- = 4, margin 0.05); those of
+  its published code are g+ = 1, g- = 4, margin 0.05. That code also sums over
+  the examples of a batch where others take the mean, which is why its values
+  look a hundred times too large; here the sum goes over labels and the mean
+  over examples, as for every loss. With 0, 0, 0 it is the cross-entropy.
+
+  Args:
+    gamma_positive: g+, at least 0.
+    gamma_negative: g-, at least 0.
+    margin: a negative label of probability below it has neither loss nor
+      gradient; in [0, 1).
+
+  Returns:
+    A loss; of an example without any known label it is 0.
+
+  Raises:
+    ValueError: for a value out of its range.
+    MissingCapabilityError: when applied to a head without `logits`.
+
+  References:
+    Ridnik, Ben-Baruch, Zamir, Noy, Friedman, Protter, Zelnik-Manor, Asymmetric
+    loss for multi-label classification, ICCV 2021, equations 4 to 7.
+  """
+  _check_gamma(
+    'asymmetric', gamma_positive=gamma_positive, gamma_negative=gamma_negative
+  )
+  if not 0.0 <= margin < 1.0:
+    raise ValueError(
+      f'asymmetric got margin={margin}; it takes a probability in [0, 1).'
+    )
+
+  def values(logits, y):
+    log_p, log_not_p = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
+    positive = jnp.exp(gamma_positive * log_not_p) * log_p
+    log_m, log_not_m = log_p, log_not_p
+    if margin:
+      # Twice `where`: the branch not taken must not send NaN backwards.
+      counts = jnp.exp(log_p) > margin
+      m = jnp.where(counts, jnp.exp(log_p) - margin, 0.5)
+      log_m = jnp.where(counts, jnp.log(m), 0.0)
+      log_not_m = jnp.where(counts, jnp.log1p(-m), 0.0)
+    negative = jnp.exp(gamma_negative * log_m) * log_not_m
+    return -y * positive - (1.0 - y) * negative
+
+  return pointwise('asymmetric', values)
+
+
+def pointwise(name: str, values: Callable[[Array, Array], Array]) -> Loss:
+  """The loss sum_{j known} values(logit_bj, y_bj).
+
+  Args:
+    name: as in the results table.
+    values: (logits [B,L], y [B,L]) -> [B,L].
   """
 
   def apply(
@@ -34,8 +158,15 @@ def sigmoid_cross_entropy() -> Loss:
     *,
     key: Key | None = None,
   ) -> Float[Array, ' batch']:
-    logits = require(head, 'logits', 'loss sigmoid_cross_entropy')
-    values = log_bernoulli(logits(params, h, batch.y, key=key), batch.y)
-    return -masked_sum(values, batch.where)
+    logits = require(head, 'logits', f'loss {name}')
+    return masked_sum(
+      values(logits(params, h, batch.y, key=key), batch.y), batch.where
+    )
 
-  return Loss('sigmoid_cross_entropy', apply)
+  return Loss(name, apply)
+
+
+def _check_gamma(name, **gammas):
+  for option, value in gammas.items():
+    if not value >= 0.0:
+      raise ValueError(f'{name} got {option}={value}; it takes a number >= 0.')
