@@ -20,6 +20,7 @@ from mlc.heads.label_attention import label_attention
 from mlc.heads.label_powerset import label_powerset
 from mlc.heads.low_rank import low_rank
 from mlc.heads.pruned_sets import pruned_sets
+from mlc.heads.random_k_labelsets import random_k_labelsets
 from mlc.heads.softmax import softmax
 
 
@@ -61,6 +62,7 @@ METHODS: Mapping[str, Method] = {
   'label_attention': Method(label_attention, 'nll', 'hamming'),
   'label_powerset': Method(label_powerset, 'nll', 'subset'),
   'pruned_sets': Method(pruned_sets, 'own', 'subset'),
+  'random_k_labelsets': Method(random_k_labelsets, 'own', 'hamming'),
 }
 
 ENCODERS: Mapping[str, Callable[..., Encoder]] = {

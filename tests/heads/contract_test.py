@@ -25,6 +25,7 @@ from mlc.heads.label_attention import label_attention
 from mlc.heads.label_powerset import label_powerset
 from mlc.heads.low_rank import low_rank
 from mlc.heads.pruned_sets import pruned_sets
+from mlc.heads.random_k_labelsets import random_k_labelsets
 from mlc.heads.softmax import softmax
 
 ROWS, DIM, LABELS, TRAIN_ROWS = 5, 3, 4, 12
@@ -50,6 +51,8 @@ def long_ising(num_labels):
 
 small_attention = functools.partial(label_attention, width=8, heads=2)
 
+disjoint_labelsets = functools.partial(random_k_labelsets, overlap=False)
+
 # (name, factory): what a head is made of but facts of the data is bound.
 HEADS = [
   ('binary_relevance', binary_relevance),
@@ -65,6 +68,8 @@ HEADS = [
   ('ensemble_of_chains', ensemble_of_chains),
   ('ensemble_of_softmax', ensemble_of_softmax),
   ('pruned_sets', pruned_sets),
+  ('overlapping_labelsets', random_k_labelsets),
+  ('disjoint_labelsets', disjoint_labelsets),
 ]
 FACTORIES = [
   binary_relevance,
@@ -75,6 +80,7 @@ FACTORIES = [
   low_rank,
   softmax,
   pruned_sets,
+  random_k_labelsets,
 ]
 # What could be approximate, and so has to say how it is obtained.
 APPROXIMATE = (
