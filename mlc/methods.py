@@ -12,6 +12,7 @@ from mlc import decoding, losses
 from mlc.base import Decoder, Encoder, Head, Loss, Method, lookup
 from mlc.encoders.identity import identity
 from mlc.encoders.mlp import mlp
+from mlc.heads.bernoulli_mixture import bernoulli_mixture
 from mlc.heads.binary_relevance import binary_relevance
 from mlc.heads.classifier_chain import classifier_chain
 from mlc.heads.ensemble import ensemble
@@ -58,6 +59,7 @@ METHODS: Mapping[str, Method] = {
   'binary_relevance': Method(binary_relevance, 'nll', 'hamming'),
   'classifier_chain': Method(classifier_chain, 'nll', 'subset'),
   'ensemble_of_chains': Method(ensemble_of_chains, 'nll', 'hamming'),
+  'bernoulli_mixture': Method(bernoulli_mixture, 'nll', 'subset'),
   'ising': Method(ising, 'own', 'subset'),
   'label_attention': Method(label_attention, 'nll', 'hamming'),
   'label_powerset': Method(label_powerset, 'nll', 'subset'),

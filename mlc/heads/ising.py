@@ -72,8 +72,8 @@ def ising(
     ValueError: for an unknown inference or a count out of range.
 
   References:
-    Ghamrawi, McCallum, Collective multi-label classification, CIKM 2005,
-    equation 4 (with links that do not depend on h).
+    Ghamrawi, McCallum, Collective multi-label classification, CIKM 2005
+    (its collective multi-label classifier).
     Besag, Statistical analysis of non-lattice data, The Statistician 24, 1975.
     Besag, On the statistical analysis of dirty pictures, JRSS B 48, 1986,
     section 2.5 (iterated conditional modes).

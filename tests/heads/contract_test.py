@@ -17,6 +17,7 @@ import scipy.stats
 
 from mlc import distribution, numerics
 from mlc.base import Batch, Exactness, Head
+from mlc.heads.bernoulli_mixture import bernoulli_mixture
 from mlc.heads.binary_relevance import binary_relevance
 from mlc.heads.classifier_chain import classifier_chain
 from mlc.heads.ensemble import ensemble
@@ -49,6 +50,9 @@ def long_ising(num_labels):
     return ising(num_labels, burn_in=2, sweeps=3)
 
 
+full_mixture = functools.partial(
+  bernoulli_mixture, components=2, experts='full'
+)
 small_attention = functools.partial(label_attention, width=8, heads=2)
 
 disjoint_labelsets = functools.partial(random_k_labelsets, overlap=False)
@@ -59,6 +63,8 @@ HEADS = [
   ('softmax', softmax),
   ('classifier_chain', classifier_chain),
   ('random_chain', functools.partial(classifier_chain, order='random')),
+  ('bernoulli_mixture', functools.partial(bernoulli_mixture, components=3)),
+  ('full_bernoulli_mixture', full_mixture),
   ('ising', ising),
   ('long_ising', long_ising),
   ('label_attention', small_attention),
@@ -72,6 +78,7 @@ HEADS = [
   ('disjoint_labelsets', disjoint_labelsets),
 ]
 FACTORIES = [
+  bernoulli_mixture,
   binary_relevance,
   classifier_chain,
   ising,
