@@ -18,6 +18,7 @@ from mlc.heads.classifier_chain import classifier_chain
 from mlc.heads.ensemble import ensemble
 from mlc.heads.ising import ising
 from mlc.heads.label_attention import label_attention
+from mlc.heads.label_graph import label_graph
 from mlc.heads.label_powerset import label_powerset
 from mlc.heads.low_rank import low_rank
 from mlc.heads.pruned_sets import pruned_sets
@@ -54,6 +55,7 @@ def ensemble_of_chains(
 
 
 METHODS: Mapping[str, Method] = {
+  'label_graph': Method(label_graph, 'nll', 'hamming'),
   'low_rank': Method(low_rank, 'nll', 'hamming'),
   'softmax': Method(softmax, 'nll', 'subset'),
   'binary_relevance': Method(binary_relevance, 'nll', 'hamming'),

@@ -23,6 +23,7 @@ from mlc.heads.classifier_chain import classifier_chain
 from mlc.heads.ensemble import ensemble
 from mlc.heads.ising import ising
 from mlc.heads.label_attention import label_attention
+from mlc.heads.label_graph import label_graph
 from mlc.heads.label_powerset import label_powerset
 from mlc.heads.low_rank import low_rank
 from mlc.heads.pruned_sets import pruned_sets
@@ -54,6 +55,7 @@ full_mixture = functools.partial(
   bernoulli_mixture, components=2, experts='full'
 )
 small_attention = functools.partial(label_attention, width=8, heads=2)
+small_graph = functools.partial(label_graph, width=4)
 
 disjoint_labelsets = functools.partial(random_k_labelsets, overlap=False)
 
@@ -69,6 +71,8 @@ HEADS = [
   ('long_ising', long_ising),
   ('label_attention', small_attention),
   ('label_powerset', label_powerset),
+  ('label_graph', small_graph),
+  ('learned_label_graph', functools.partial(small_graph, graph='learned')),
   ('low_rank', functools.partial(low_rank, rank=2)),
   ('low_rank_svd', functools.partial(low_rank, rank=2, basis='svd')),
   ('ensemble_of_chains', ensemble_of_chains),
@@ -83,6 +87,7 @@ FACTORIES = [
   classifier_chain,
   ising,
   label_attention,
+  label_graph,
   label_powerset,
   low_rank,
   softmax,

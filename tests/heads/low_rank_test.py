@@ -132,6 +132,7 @@ def held_out_nll(head, train, test, steps=300):
   return float(quick_jit(fit)(params))
 
 
+@pytest.mark.slow
 def test_few_rows_and_shared_topics_favour_it():
   train, test = rows(40, 60), rows(500, 60, seed=1)
   nll = held_out_nll(binary_relevance(60), train, test)
