@@ -21,6 +21,7 @@ from experiments.reporting import report
 from experiments.studies.study import Study
 from mlc import metrics
 from mlc.base import lookup
+from mlc.metrics.decomposition import Components
 from mlc.metrics.regret import criteria
 from mlc.report.vocabulary import DEFAULT_METRICS
 from mlc.run_directory import RunDirectory, RunDirectoryError, naming_path
@@ -29,7 +30,11 @@ FLAGS = flags.FLAGS
 KNOWN_METRICS = {
   **metrics.multilabel(),
   **metrics.multiclass(),
-  **{f'regret_{name}': criterion for name, criterion in criteria().items()},
+  **{
+    f'regret_{name}{part}': criterion
+    for name, criterion in criteria().items()
+    for part in ('', *(f'_{field}' for field in Components._fields))
+  },
 }
 
 OPTIONS = (

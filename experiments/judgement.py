@@ -12,6 +12,7 @@ from mlc import evaluation, metrics
 from mlc.base import Batch, Params
 from mlc.data.dataset import Dataset
 from mlc.data.splits import Split
+from mlc.metrics.regret import criteria
 from mlc.numerics import split_frozen
 from mlc.run_directory import RunDirectory
 from mlc.training.checkpoint import CheckpointError, Checkpoints
@@ -54,7 +55,9 @@ def judge(
   keys = jax.vmap(jax.random.key)(
     jnp.asarray([split.seed for split in splits], jnp.uint32)
   )
-  states = fit_states(model, data, splits, params, keys)
+  states, temperature = fit_states(
+    model, data, splits, params, keys, dataset.log_joint is not None
+  )
   classes = model.head.one_hot and dataset.is_multiclass
   kinds = metrics.multiclass() if classes else metrics.multilabel()
   known = dataset.log_joint
@@ -62,9 +65,9 @@ def judge(
 
   # The data are an argument: as a constant they would be compiled in.
   @jax.jit
-  def judged(data, truth, params, states, rows, keys):
+  def judged(data, truth, params, states, temperature, rows, keys):
     def one(run):
-      params, states, (index, weight), key = run
+      params, states, temperature, (index, weight), key = run
       return evaluation.evaluate(
         model.encoder,
         model.head,
@@ -75,12 +78,15 @@ def judge(
         evaluation.rows_of(data, index, weight),
         key,
         truth=None if truth is None else truth[index],
+        temperature=temperature,
       )
 
-    return jax.lax.map(one, (params, states, rows, keys))
+    return jax.lax.map(one, (params, states, temperature, rows, keys))
 
   result = {
-    part: jax.device_get(judged(data, truth, params, states, rows, keys))
+    part: jax.device_get(
+      judged(data, truth, params, states, temperature, rows, keys)
+    )
     for part, rows in indices.items()
   }
   found = [
@@ -117,24 +123,33 @@ def fit_states(
   splits: Sequence[Split],
   params: Params,
   keys: jax.Array,
-) -> Mapping[str, Any]:
-  """What the decoders learn from the validation rows of each run."""
+  truth_is_known: bool,
+) -> tuple[Mapping[str, Any], jax.Array | None]:
+  """What is learnt from the validation rows of each run.
+
+  Returns:
+    The states of the decoders; and where the truth is known the temperature by
+    which regret is taken apart, if it is.
+  """
   rows = [split.validation for split in splits]
   index, weight = padded(rows, max(len(part) for part in rows))
 
   @jax.jit
   def fitted(data, params, index, weight, keys):
-    return jax.lax.map(
-      lambda run: evaluation.fit_decoders(
-        model.encoder,
-        model.head,
-        model.decoders,
-        run[0],
-        evaluation.rows_of(data, run[1], run[2]),
-        run[3],
-      ),
-      (params, index, weight, keys),
-    )
+    def one(run):
+      params, index, weight, key = run
+      validation = evaluation.rows_of(data, index, weight)
+      states = evaluation.fit_decoders(
+        model.encoder, model.head, model.decoders, params, validation, key
+      )
+      temperature = None
+      if truth_is_known:
+        temperature = evaluation.fit_temperature(
+          model.encoder, model.head, params, validation
+        )
+      return states, temperature
+
+    return jax.lax.map(one, (params, index, weight, keys))
 
   return fitted(data, params, index, weight, keys)
 
@@ -147,6 +162,12 @@ def exactness_of(
 ) -> str:
   """How the number came about: of the decision, or of the distribution."""
   needs = kinds[metric].needs if metric in kinds else 'decisions'
+  if metric.startswith('regret_'):
+    needs = next(
+      criterion.takes
+      for name, criterion in criteria().items()
+      if metric.startswith(f'regret_{name}')
+    )
   if needs == 'scores':
     return model.head.exactness['marginals']
   if needs == 'log_prob':

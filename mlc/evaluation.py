@@ -13,13 +13,15 @@ from jaxtyping import Array, Float, Int
 
 from mlc import distribution
 from mlc.base import Batch, Decoder, Encoder, Head, Key, Params, require
-from mlc.metrics import Metric, Predictions
+from mlc.metrics import Metric, Predictions, decomposition
 from mlc.metrics import evaluate as measure
 from mlc.metrics.regret import criteria, regret
 from mlc.numerics import take_rows, weighted_mean
 
 # Of an [L,L] array for each row of a block: 128 MiB in float32.
 _BLOCK_NUMBERS = 2**25
+# Of a regret that is taken apart: 12 answers of 4^L terms a row and criterion.
+MAX_DECOMPOSED_LABELS = 10
 
 
 class Judged(NamedTuple):
@@ -78,6 +80,7 @@ def evaluate(
   key: Key,
   *,
   truth: Float[Array, 'rows vectors'] | None = None,
+  temperature: Float[Array, ''] | None = None,
   block: int | None = None,
 ) -> Judged:
   """Decides and measures the rows of one run with every decoder.
@@ -94,6 +97,7 @@ def evaluate(
     key: for capabilities that sample.
     truth: log p(y | x) of every label vector where it is known; regrets to
       the Bayes decision are added to the metrics then.
+    temperature: what `fit_temperature` gave; regrets are then taken apart.
     block: rows decoded at a time, which bounds the memory of a joint table and
       of cardinality marginals; by default as many as suit L, at most 256.
 
@@ -148,8 +152,13 @@ def evaluate(
     for i, name in enumerate(decisions)
   }
   if truth is not None:
-    for name, decision in decisions.items():
-      values[name] |= regrets(truth, decision, rows.weight, block)
+    table = None
+    if temperature is not None:
+      table = joint_of(encoder, head, params, rows.x, block)
+    of_each = regrets(
+      truth, decisions, marginals, rows.weight, block, table, temperature
+    )
+    values = {name: values[name] | of_each[name] for name in decisions}
   return Judged(values, marginals, decisions)
 
 
@@ -189,24 +198,97 @@ def tabulated(head: Head) -> tuple[Head, Callable[..., Params]]:
   return asked, lambda params, h: {'head': params, 'table': joint(params, h)}
 
 
+def fit_temperature(
+  encoder: Encoder,
+  head: Head,
+  params: Params,
+  validation: Batch,
+  *,
+  block: int = 256,
+) -> Array | None:
+  """The temperature of the head's joint on validation rows.
+
+  Returns:
+    It, or None where regret is not decomposed: the head lists no joint, there
+    are too many labels for that, or unknown ones.
+  """
+  few = head.num_labels <= MAX_DECOMPOSED_LABELS
+  if head.joint is None or not few or validation.where is not None:
+    return None
+  if not len(validation.y):
+    return jnp.ones(())
+  table = joint_of(encoder, head, params, validation.x, block)
+  return decomposition.fit_temperature(table, validation.y, validation.weight)
+
+
+def joint_of(
+  encoder: Encoder, head: Head, params: Params, x: Any, block: int
+) -> Float[Array, 'rows vectors']:
+  """log q(y | x) of every label vector."""
+  joint = require(head, 'joint', 'the decomposition of regret')
+
+  def of_block(x):
+    return joint(params['head'], encoder.apply(params['encoder'], x))
+
+  return in_blocks(of_block, x, block)
+
+
 def regrets(
   truth: Float[Array, 'rows vectors'],
-  decision: Float[Array, 'rows labels'],
+  decisions: Mapping[str, Float[Array, 'rows labels']],
+  scores: Float[Array, 'rows labels'],
   weight: Float[Array, ' rows'] | None,
   block: int,
-) -> dict[str, Array]:
-  """Mean regret to the Bayes decision, by `regret_` and the metric's name."""
-  return {
-    f'regret_{name}': weighted_mean(
-      in_blocks(
-        lambda part, criterion=criterion: regret(criterion, *part).regret,
-        (truth, decision),
-        block,
-      ),
-      weight,
-    )
-    for name, criterion in criteria().items()
-  }
+  table: Float[Array, 'rows vectors'] | None = None,
+  temperature: Array | None = None,
+) -> dict[str, dict[str, Array]]:
+  """Mean regret of every decoder to the Bayes answer, and where it comes from.
+
+  Args:
+    truth: log p(y | x) of every label vector.
+    decisions: decoder -> label vectors.
+    scores: what orders the labels, with every decoder.
+    weight: of the rows.
+    block: rows looked at together.
+    table: log q(y | x) of the model, for the parts of the regret.
+    temperature: that recalibrates the table.
+
+  Returns:
+    decoder -> name -> number: `regret_METRIC`, and where there is a table
+    `regret_METRIC_PART` for the parts of `decomposition.Components`.
+  """
+  # The best answer is found once, as it is the same for every decoder.
+  judge = jax.vmap(regret, in_axes=(None, None, 1), out_axes=1)
+  measured = criteria()
+
+  def of_block(part):
+    truth, decided, scores, *table = part
+    of_metric = {}
+    for name, criterion in measured.items():
+      answers = decided if criterion.takes == 'decisions' else scores[:, None]
+      way = [decomposition.way(criterion, truth, q, temperature) for q in table]
+      of_metric[name] = judge(criterion, truth, answers), way
+    return of_metric
+
+  stacked = jnp.stack([*decisions.values()], axis=1)
+  rows = [truth, stacked, scores] + ([] if table is None else [table])
+  of_metric = in_blocks(of_block, tuple(rows), block)
+  values: dict[str, dict[str, Array]] = {name: {} for name in decisions}
+  for name, criterion in measured.items():
+    judged, way = of_metric[name]
+    for i, decoder in enumerate(decisions):
+      mine = jax.tree.map(
+        lambda leaf, i=i: leaf[:, min(i, leaf.shape[1] - 1)], judged
+      )
+      found = values[decoder]
+      found[f'regret_{name}'] = weighted_mean(mine.regret, weight)
+      for rungs in way:
+        parts = decomposition.components(
+          criterion, mine.expected, rungs, weight
+        )
+        for part, value in parts._asdict().items():
+          found[f'regret_{name}_{part}'] = value
+  return values
 
 
 def in_blocks(function: Callable[[Any], Any], rows: Any, block: int) -> Any:

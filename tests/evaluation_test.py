@@ -14,6 +14,9 @@ from mlc.base import Batch, Head, SparseRows
 from mlc.encoders.identity import identity
 from mlc.heads.binary_relevance import binary_relevance
 from mlc.heads.classifier_chain import classifier_chain
+from mlc.metrics.decomposition import Components
+from mlc.metrics.regret import criteria
+from mlc.report import vocabulary
 
 ROWS, FEATURES, LABELS = 37, 3, 5
 DECODERS = {
@@ -191,40 +194,128 @@ def test_blocks_do_not_change_a_function_of_rows(block):
   assert set(sizes) == {min(block, 37)}
 
 
-def test_regret_is_the_expected_loss_over_that_of_the_best_decision():
+def random_world(labels=3, rows=6):
+  """p(y | x) of some rows, decisions of two decoders, scores, weights."""
   generator = np.random.default_rng(3)
-  labels, rows = 3, 6
   vectors = np.array(
     [[(code >> j) & 1 for j in range(labels)] for code in range(2**labels)]
   )
   p = generator.dirichlet(np.ones(2**labels), size=rows)
-  decision = generator.integers(0, 2, size=(rows, labels))
-  weight = np.array([1, 1, 0, 1, 1, 1], float)
+  decisions = generator.integers(0, 2, size=(2, rows, labels))
+  scores = generator.random((rows, labels))
+  return vectors, p, decisions, scores, np.array([1, 1, 0, 1, 1, 1], float)
+
+
+def test_the_report_knows_the_parts_of_a_regret():
+  assert Components._fields == vocabulary.REGRET_PARTS
+  measure = vocabulary.measure('regret_f1_example_decoding')
+  assert measure.title == 'regret in F1 by example, decoding'
+  assert (measure.better, measure.scale) == ('lower', 100.0)
+
+
+def test_regret_is_the_expected_loss_over_that_of_the_best_decision():
+  vectors, p, decisions, scores, weight = random_world()
 
   def losses(d):
     hamming = np.mean(vectors != d, axis=-1)
     subset = np.any(vectors != d, axis=-1).astype(float)
+    both = (vectors * d).sum(axis=-1)
     below = vectors.sum(axis=-1) + d.sum()
-    f1 = np.where(
-      below > 0, 2 * (vectors * d).sum(axis=-1) / np.maximum(below, 1), 1.0
-    )
-    return np.stack([hamming, subset, 1 - f1])
+    f1 = np.where(below > 0, 2 * both / np.maximum(below, 1), 1.0)
+    union = below - both
+    jaccard = np.where(union > 0, both / np.maximum(union, 1), 1.0)
+    return np.stack([hamming, subset, 1 - f1, 1 - jaccard])
 
-  wanted = np.zeros(3)
-  for b in range(rows):
-    each = np.array([losses(d) @ p[b] for d in vectors])
-    mine = losses(decision[b]) @ p[b]
-    wanted += weight[b] * (mine - each.min(axis=0)) / weight.sum()
+  def orders(s):
+    """Of scores without ties."""
+    wrong = (s[:, None] < s[None, :]) * vectors[:, :, None]
+    wrong = (wrong * (1 - vectors[:, None, :])).sum(axis=(1, 2))
+    size = vectors.sum(axis=-1)
+    pairs = np.maximum(size * (vectors.shape[1] - size), 1)
+    return np.stack([wrong / pairs, 1 - vectors[:, np.argmax(s)]])
+
+  def mean_regret(of, answers, every):
+    total = 0.0
+    for b, answer in enumerate(answers):
+      best = np.min([of(other) @ p[b] for other in every], axis=0)
+      total += weight[b] * (of(answer) @ p[b] - best) / weight.sum()
+    return total
+
   found = evaluation.regrets(
     jnp.log(jnp.asarray(p, jnp.float32)),
-    jnp.asarray(decision, jnp.float32),
+    {
+      name: jnp.asarray(decided, jnp.float32)
+      for name, decided in zip('ab', decisions, strict=True)
+    },
+    jnp.asarray(scores, jnp.float32),
     jnp.asarray(weight, jnp.float32),
     block=4,
   )
-  names = ('hamming_loss', 'subset_accuracy', 'f1_example')
-  assert found.keys() == {f'regret_{name}' for name in names}
-  for name, value in zip(names, wanted, strict=True):
-    assert found[f'regret_{name}'] == pytest.approx(value, abs=1e-6)
+  of_decisions = 'hamming_loss', 'subset_accuracy', 'f1_example'
+  of_decisions = *of_decisions, 'jaccard_example'
+  of_scores = 'ranking_loss', 'precision_at_1'
+  every = np.array(list(itertools.permutations(range(3))))
+  ranked = mean_regret(orders, scores, every)
+  for decoder, decided in zip('ab', decisions, strict=True):
+    wanted = dict(
+      zip(of_decisions, mean_regret(losses, decided, vectors), strict=True)
+    ) | dict(zip(of_scores, ranked, strict=True))
+    assert found[decoder].keys() - {'regret_precision_at_3'} == {
+      f'regret_{name}' for name in wanted
+    }
+    for name, value in wanted.items():
+      assert found[decoder][f'regret_{name}'] == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_regrets_are_the_sum_of_their_parts():
+  """A chain beside a truth that it does not know."""
+  batch = drawn()
+  head = classifier_chain(LABELS)
+  params = params_of(head, batch)
+  y = head.sample(params['head'], jax.random.key(2), batch.x, 1)[0]
+  batch = batch._replace(y=y)
+  generator = np.random.default_rng(4)
+  logits = 2 * generator.normal(size=(ROWS, 2**LABELS))
+  truth = jax.nn.log_softmax(jnp.asarray(logits, jnp.float32))
+
+  @jax.jit
+  def run(params, batch, truth):
+    temperature = evaluation.fit_temperature(
+      identity(), head, params, batch, block=16
+    )
+    judged = evaluation.evaluate(
+      identity(),
+      head,
+      {'hamming': decoding.threshold(), 'subset': decoding.joint_mode()},
+      {'hamming_loss': metrics.multilabel()['hamming_loss']},
+      params,
+      {'hamming': (), 'subset': ()},
+      batch,
+      jax.random.key(0),
+      truth=truth,
+      temperature=temperature,
+      block=16,
+    )
+    return temperature, judged.values
+
+  temperature, values = run(params, batch, truth)
+  assert 1 / 8 < temperature < 8
+  assert temperature != 1.0
+  for decoder, found in values.items():
+    for name in criteria():
+      parts = [found[f'regret_{name}_{part}'] for part in Components._fields]
+      total = float(found[f'regret_{name}'])
+      assert sum(map(float, parts)) == pytest.approx(total, abs=1e-6), name
+    own = {'hamming': 'hamming_loss', 'subset': 'subset_accuracy'}[decoder]
+    assert found[f'regret_{own}_decoding'] == pytest.approx(0.0, abs=1e-6)
+  assert values['hamming']['regret_subset_accuracy_decoding'] != 0.0
+  assert (
+    evaluation.fit_temperature(
+      identity(), head._replace(joint=None), params, batch
+    )
+    is None
+  )
 
 
 @pytest.mark.slow
@@ -262,7 +353,7 @@ def test_decoders_are_fitted_on_the_rows_they_are_given():
   batch = drawn()
   head = binary_relevance(LABELS)
   params = params_of(head, batch)
-  decoders = {'tuned_f1': decoding.tuned_threshold()}
+  decoders = {'tuned_f1': decoding.tuned_f()}
   fitted = functools.partial(
     evaluation.fit_decoders, identity(), head, decoders, params
   )

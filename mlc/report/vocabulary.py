@@ -76,6 +76,9 @@ _AT_K = (
   (r'top_(\d+)_accuracy', 'top-{} accuracy'),
 )
 
+# As evaluation takes a regret apart: `regret_METRIC_PART`.
+REGRET_PARTS = ('decoding', 'calibration', 'threshold', 'model')
+
 # What a page shows when it is not told otherwise, as far as the rows have it.
 DEFAULT_METRICS = (
   'accuracy',
@@ -110,8 +113,10 @@ def measure(name: str) -> Measure:
       text = title.format(found.group(1))
       return Measure(name, text, 'higher', 100.0, 'scores')
   if name.startswith('regret_'):
-    of = measure(name.removeprefix('regret_'))
-    return Measure(name, f'regret in {of.title}', 'lower', of.scale)
+    part = next((p for p in REGRET_PARTS if name.endswith(f'_{p}')), '')
+    of = measure(name.removeprefix('regret_').removesuffix(f'_{part}'))
+    title = f'regret in {of.title}' + (f', {part}' if part else '')
+    return Measure(name, title, 'lower', of.scale, of.needs)
   return Measure(name, name.replace('_', ' '), None, 1.0)
 
 
