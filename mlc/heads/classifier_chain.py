@@ -1,24 +1,26 @@
 """The (probabilistic) classifier chain with linear links."""
 
 import functools
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
 from mlc import distribution
 from mlc.base import Head
-from mlc.heads import chain_inference
+from mlc.heads import chain_inference, chain_order
 from mlc.numerics import log_bernoulli
 
 # Monte Carlo marginals draw this many paths at a time.
 _PATHS_AT_A_TIME = 8
 
+Order = Literal['natural', 'random', 'frequency', 'mutual_information']
+
 
 def classifier_chain(
   num_labels: int,
   *,
-  order: Literal['natural', 'random'] = 'natural',
+  order: Order = 'natural',
   num_samples: int = 100,
   beam_width: int = 10,
 ) -> Head:
@@ -42,7 +44,9 @@ def classifier_chain(
   Args:
     num_labels: L.
     order: 'natural' is the data set's own; 'random' draws one for each run
-      from its key.
+      from its key; 'frequency' puts rare labels last; 'mutual_information'
+      each label behind one that tells much of it (see chain_order). The last
+      two are read off the run's training rows.
     num_samples: paths drawn for estimated marginals, rounded up to a multiple
       of 8.
     beam_width: prefixes that the search for the mode keeps.
@@ -70,12 +74,15 @@ def classifier_chain(
   small = num_labels <= distribution.MAX_TABLE_LABELS
 
   def init(key, h, y, *, where=None, weight=None):
-    del y, where, weight
     kernel_key, order_key = jax.random.split(key)
     kernel = jax.nn.initializers.lecun_normal()
     rank = jnp.arange(num_labels)
     if order == 'random':
       rank = jax.random.permutation(order_key, rank)
+    elif order == 'frequency':
+      rank = chain_order.by_frequency(y, where=where, weight=weight)
+    elif order == 'mutual_information':
+      rank = chain_order.by_information(y, where=where, weight=weight)
     return {
       'kernel': kernel(kernel_key, (h.shape[-1], num_labels), h.dtype),
       'bias': jnp.zeros(num_labels, h.dtype),
@@ -244,10 +251,10 @@ def _conditional(params, h, y):
 
 
 def _check_options(order, num_samples, beam_width):
-  if order not in ('natural', 'random'):
+  if order not in get_args(Order):
     raise ValueError(
       f'classifier_chain got order={order!r}; '
-      "it takes 'natural' (the data set's) or 'random' (one drawn by each run)."
+      f'it takes one of {", ".join(get_args(Order))}.'
     )
   for name, value in (('num_samples', num_samples), ('beam_width', beam_width)):
     if value < 1:

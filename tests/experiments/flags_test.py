@@ -308,7 +308,7 @@ class TestHelp:
     wanted |= {'workdir', 'data_dir'}
     wanted |= {'model.order', 'model.num_samples', 'model.beam_width'}
     assert listed(done.out) == wanted
-    assert '<natural|random>' in done.out
+    assert '<natural|random|frequency|mutual_information>' in done.out
     assert 'Known: ' + ', '.join(METHODS) in ' '.join(done.out.split())
 
   def test_launch_lists_the_flags_that_the_issue_names(self, command):
