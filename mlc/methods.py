@@ -24,6 +24,7 @@ from mlc.heads.low_rank import low_rank
 from mlc.heads.pruned_sets import pruned_sets
 from mlc.heads.random_k_labelsets import random_k_labelsets
 from mlc.heads.softmax import softmax
+from mlc.heads.stacked import stacked
 
 
 def ensemble_of_chains(
@@ -67,6 +68,7 @@ METHODS: Mapping[str, Method] = {
   'label_powerset': Method(label_powerset, 'nll', 'subset'),
   'pruned_sets': Method(pruned_sets, 'own', 'subset'),
   'random_k_labelsets': Method(random_k_labelsets, 'own', 'hamming'),
+  'stacked': Method(stacked, 'own', 'hamming'),
 }
 
 ENCODERS: Mapping[str, Callable[..., Encoder]] = {

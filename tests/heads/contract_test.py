@@ -29,6 +29,7 @@ from mlc.heads.low_rank import low_rank
 from mlc.heads.pruned_sets import pruned_sets
 from mlc.heads.random_k_labelsets import random_k_labelsets
 from mlc.heads.softmax import softmax
+from mlc.heads.stacked import stacked
 
 ROWS, DIM, LABELS, TRAIN_ROWS = 5, 3, 4, 12
 # Of the first row nothing is known, of the last everything.
@@ -80,6 +81,9 @@ HEADS = [
   ('pruned_sets', pruned_sets),
   ('overlapping_labelsets', random_k_labelsets),
   ('disjoint_labelsets', disjoint_labelsets),
+  ('stacked_meta', functools.partial(stacked, folds=2)),
+  ('stacked_dependent', functools.partial(stacked, kind='dependent')),
+  ('stacked_nested', functools.partial(stacked, kind='nested')),
 ]
 FACTORIES = [
   bernoulli_mixture,
@@ -93,6 +97,7 @@ FACTORIES = [
   softmax,
   pruned_sets,
   random_k_labelsets,
+  stacked,
 ]
 # What could be approximate, and so has to say how it is obtained.
 APPROXIMATE = (
