@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from absl import app, flags
 
-from experiments import compare, edge, evaluate, sweep, train
+from experiments import compare, edge, evaluate, explain, sweep, train
 from experiments.config import (
   DataOptions,
   Experiment,
@@ -33,6 +33,7 @@ _PROGRAMS = {
   'launch.py': sweep,
   'evaluate.py': evaluate,
   'compare.py': compare,
+  'explain.py': explain,
 }
 
 
