@@ -95,6 +95,14 @@ DECODERS: Mapping[str, Callable[..., Decoder]] = {
   'greedy': decoding.greedy,
   'f_beta': decoding.expected_f,
   'top_k': decoding.top_k,
+  'tuned_f': decoding.tuned_f,
+  'pooled_f': decoding.pooled_f,
+  'micro_f': decoding.micro_f,
+  'youden': decoding.youden,
+  'pcut': decoding.pcut,
+  'otsu': decoding.otsu,
+  'rcut': decoding.rcut,
+  'mcut': decoding.mcut,
 }
 
 

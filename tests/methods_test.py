@@ -32,6 +32,13 @@ from mlc.run_directory import RunDirectoryError
 WORDS = typing.get_args(Exactness)
 MULTILABEL = 'synthetic:chain,labels=4,examples=160,features=4'
 OPTIONS = {'decoder.k': 2}
+# What a decoder with its options is called in results.
+NAMED = {
+  'top_k': 'top_2',
+  'tuned_f': 'tuned_f1',
+  'pooled_f': 'pooled_f1',
+  'micro_f': 'micro_f1',
+}
 # What a loss asks of a head, where not its logits.
 NEEDED = {'nll': 'log_prob', 'own': 'objective'}
 # What a method is trained with here, to be small.
@@ -75,7 +82,7 @@ def decoders_of(method: str) -> tuple[str, ...]:
 
 def decided(served: tuple[str, ...]) -> set[str]:
   """What decoders are called in results: with their options."""
-  return {'top_2' if name == 'top_k' else name for name in served}
+  return {NAMED.get(name, name) for name in served}
 
 
 @pytest.mark.parametrize('method', METHODS)

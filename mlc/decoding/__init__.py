@@ -1,16 +1,31 @@
 """Decoders: how a distribution becomes the decision that a metric asks for."""
 
 from mlc.decoding.expected_f import expected_f
+from mlc.decoding.fitted_threshold import (
+  micro_f,
+  otsu,
+  pcut,
+  pooled_f,
+  tuned_f,
+  youden,
+)
 from mlc.decoding.joint_mode import greedy, joint_mode
+from mlc.decoding.rank_cut import mcut, rcut
 from mlc.decoding.threshold import threshold
 from mlc.decoding.top_k import top_k
-from mlc.decoding.tuned_threshold import tuned_threshold
 
 __all__ = [
   'expected_f',
   'greedy',
   'joint_mode',
+  'mcut',
+  'micro_f',
+  'otsu',
+  'pcut',
+  'pooled_f',
+  'rcut',
   'threshold',
   'top_k',
-  'tuned_threshold',
+  'tuned_f',
+  'youden',
 ]

@@ -17,8 +17,16 @@ DECODERS = {
   'f_beta': decoding.expected_f(),
   'f_beta_2': decoding.expected_f(2.0),
   'top_2': decoding.top_k(2),
-  'tuned_f1': decoding.tuned_threshold(),
+  'tuned_f1': decoding.tuned_f(),
+  'youden': decoding.youden(),
+  'pcut': decoding.pcut(),
+  'otsu': decoding.otsu(),
+  'pooled_f1': decoding.pooled_f(),
+  'micro_f2': decoding.micro_f(2.0),
+  'rcut': decoding.rcut(),
+  'mcut': decoding.mcut(),
 }
+LEARN = ('tuned_f1', 'youden', 'pcut', 'otsu', 'pooled_f1', 'micro_f2', 'rcut')
 
 
 @pytest.fixture
@@ -68,13 +76,22 @@ def test_only_a_decoder_that_learns_has_a_state(name, fitted):
   state = DECODERS[name].fit(
     head, params, h, y, where=where, weight=weight, key=jax.random.key(0)
   )
-  assert (state == ()) == (name != 'tuned_f1')
+  assert (state == ()) == (name not in LEARN)
+
+
+@pytest.mark.parametrize('name', LEARN)
+def test_without_a_validation_row_nothing_can_be_learned(name, fitted):
+  head, params, h, y = fitted
+  params = jax.tree.map(lambda leaf: leaf[0], params)
+  with pytest.raises(ValueError, match=f'{name}.*--validation_fraction'):
+    DECODERS[name].fit(head, params, h[:0], y[:0])
 
 
 NEEDS = {
   'hamming': ['marginals'],
   'top_2': ['marginals'],
   'tuned_f1': ['marginals'],
+  'mcut': ['marginals'],
   'subset': ['mode'],
   'greedy': ['greedy'],
   'f_beta': ['cardinality_marginals', 'joint', 'sample'],
