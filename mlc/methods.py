@@ -14,6 +14,7 @@ from mlc.encoders.identity import identity
 from mlc.encoders.mlp import mlp
 from mlc.heads.bernoulli_mixture import bernoulli_mixture
 from mlc.heads.binary_relevance import binary_relevance
+from mlc.heads.calibrated_ranking import calibrated_ranking
 from mlc.heads.classifier_chain import classifier_chain
 from mlc.heads.ensemble import ensemble
 from mlc.heads.ising import ising
@@ -69,6 +70,7 @@ METHODS: Mapping[str, Method] = {
   'pruned_sets': Method(pruned_sets, 'own', 'subset'),
   'random_k_labelsets': Method(random_k_labelsets, 'own', 'hamming'),
   'stacked': Method(stacked, 'own', 'hamming'),
+  'calibrated_ranking': Method(calibrated_ranking, 'own', 'hamming'),
 }
 
 ENCODERS: Mapping[str, Callable[..., Encoder]] = {

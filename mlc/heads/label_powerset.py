@@ -60,7 +60,7 @@ def label_powerset(
     Tsoumakas, Vlahavas, Random k-labelsets: an ensemble method for multilabel
     classification, ECML 2007 (label powerset).
     Read, Pfahringer, Holmes, Multi-label classification using ensembles of
-    pruned sets, ICDM 2008, section 3 (`prune`).
+    pruned sets, ICDM 2008 (`prune`).
     Good, The population frequencies of species and the estimation of
     population parameters, Biometrika 40, 1953.
   """

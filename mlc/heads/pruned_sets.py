@@ -51,7 +51,7 @@ def pruned_sets(
 
   References:
     Read, Pfahringer, Holmes, Multi-label classification using ensembles of
-    pruned sets, ICDM 2008, sections 3.1 and 3.2 (one member of the ensemble).
+    pruned sets, ICDM 2008 (one member of the ensemble).
   """
   if subsets < 0:
     raise ValueError(

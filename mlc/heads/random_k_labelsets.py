@@ -77,8 +77,7 @@ def random_k_labelsets(
 
   References:
     Tsoumakas, Katakis, Vlahavas, Random k-labelsets for multilabel
-    classification, IEEE TKDE 23, 2011, sections 3.1 (disjoint) and 3.2
-    (overlapping).
+    classification, IEEE TKDE 23, 2011.
     Lindsay, Composite likelihood methods, Contemporary Mathematics 80, 1988.
   """
   shape = _shape_of(num_labels, size, models, overlap)

@@ -67,7 +67,7 @@ def stacked(
 
   References:
     Godbole, Sarawagi, Discriminative methods for multi-labeled classification,
-    PAKDD 2004, section 3 (meta).
+    PAKDD 2004 (meta).
     Montanes, Senge, Barranquero, Quevedo, del Coz, Hullermeier, Dependent
     binary relevance models for multi-label classification, Pattern Recognition
     47, 2014 (dependent).

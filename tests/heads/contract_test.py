@@ -19,6 +19,7 @@ from mlc import distribution, numerics
 from mlc.base import Batch, Exactness, Head
 from mlc.heads.bernoulli_mixture import bernoulli_mixture
 from mlc.heads.binary_relevance import binary_relevance
+from mlc.heads.calibrated_ranking import calibrated_ranking
 from mlc.heads.classifier_chain import classifier_chain
 from mlc.heads.ensemble import ensemble
 from mlc.heads.ising import ising
@@ -84,6 +85,8 @@ HEADS = [
   ('stacked_meta', functools.partial(stacked, folds=2)),
   ('stacked_dependent', functools.partial(stacked, kind='dependent')),
   ('stacked_nested', functools.partial(stacked, kind='nested')),
+  ('calibrated_ranking', calibrated_ranking),
+  ('ranking_by_scores', functools.partial(calibrated_ranking, pairs='scores')),
 ]
 FACTORIES = [
   bernoulli_mixture,
@@ -98,6 +101,7 @@ FACTORIES = [
   pruned_sets,
   random_k_labelsets,
   stacked,
+  calibrated_ranking,
 ]
 # What could be approximate, and so has to say how it is obtained.
 APPROXIMATE = (
