@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 
@@ -81,6 +82,7 @@ def build_model(
     {
       'num_labels': dataset.num_labels,
       'num_label_sets': num_label_sets,
+      'hierarchy': dataset.hierarchy,
     },
     options_for(method.head, HEAD, given),
   )
@@ -106,7 +108,28 @@ def build_model(
       'that has not exactly one label, so that its nll is infinite: with '
       '--allow_mismatch also give --loss=sigmoid_cross_entropy.'
     )
+  if loss_name in ('nll', 'own') and head.support is not None:
+    check_support(head, dataset)
   return Model(encoder, head, loss, decoders)
+
+
+def check_support(head: Head, dataset: Dataset) -> None:
+  """Refuses rows that have probability 0 whatever the parameters.
+
+  With unknown labels nothing is said: the loss has to refuse those.
+  """
+  if head.support is None or dataset.where is not None:
+    return
+  y = jnp.asarray(dataset.y, jnp.float32)
+  impossible = int((~head.support(y)).sum())
+  if impossible:
+    raise ValueError(
+      f'head {head.name} gives probability 0 to {impossible} of '
+      f'{dataset.num_examples} rows of {dataset.name} whatever its parameters, '
+      'so that their nll is infinite (labels without their parents, or siblings '
+      'that exclude each other). Rows are not relabelled: correct them, or '
+      'choose --model.kind=max_constraint, or --loss=sigmoid_cross_entropy.'
+    )
 
 
 def check_match(head: Head, dataset: Dataset, allow_mismatch: bool) -> None:

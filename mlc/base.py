@@ -112,6 +112,9 @@ class Head(NamedTuple):
     objective: (params, h, batch, *, key=None) -> [B], what training minimises
       where that is not -log p(y | h): a composite or pairwise likelihood, a
       masked or staged criterion. The loss `own` asks for it.
+    support: (y [N,L]) -> [N], False for label vectors that have probability 0
+      under any parameters, so that no likelihood can be fitted to them; None
+      where all are possible, or there is no joint.
     one_hot: True when only vectors with exactly one 1 have probability: the
       multi-class case.
     member: of an ensemble, the head of which it holds several; its parameters
@@ -133,6 +136,7 @@ class Head(NamedTuple):
   cardinality_marginals: Callable[..., Array] | None = None
   partial: Callable[..., Array] | None = None
   objective: Callable[..., Array] | None = None
+  support: Callable[..., Array] | None = None
   one_hot: bool = False
   member: 'Head | None' = None
 

@@ -17,6 +17,7 @@ from mlc.heads.binary_relevance import binary_relevance
 from mlc.heads.calibrated_ranking import calibrated_ranking
 from mlc.heads.classifier_chain import classifier_chain
 from mlc.heads.ensemble import ensemble
+from mlc.heads.hierarchical import hierarchical
 from mlc.heads.ising import ising
 from mlc.heads.label_attention import label_attention
 from mlc.heads.label_graph import label_graph
@@ -64,6 +65,7 @@ METHODS: Mapping[str, Method] = {
   'classifier_chain': Method(classifier_chain, 'nll', 'subset'),
   'ensemble_of_chains': Method(ensemble_of_chains, 'nll', 'hamming'),
   'bernoulli_mixture': Method(bernoulli_mixture, 'nll', 'subset'),
+  'hierarchical': Method(hierarchical, 'own', 'hamming'),
   'ising': Method(ising, 'own', 'subset'),
   'label_attention': Method(label_attention, 'nll', 'hamming'),
   'label_powerset': Method(label_powerset, 'nll', 'subset'),

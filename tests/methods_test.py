@@ -31,6 +31,11 @@ from mlc.run_directory import RunDirectoryError
 
 WORDS = typing.get_args(Exactness)
 MULTILABEL = 'synthetic:chain,labels=4,examples=160,features=4'
+# What a method asks for that MULTILABEL does not give.
+DATASETS = {
+  'softmax': 'digits',
+  'hierarchical': MULTILABEL.replace('chain', 'hierarchy'),
+}
 OPTIONS = {'decoder.k': 2}
 # What a decoder with its options is called in results.
 NAMED = {
@@ -51,7 +56,7 @@ SMALL = {
 
 
 def dataset_of(method: str) -> str:
-  return 'digits' if method == 'softmax' else MULTILABEL
+  return DATASETS.get(method, MULTILABEL)
 
 
 def experiment(method: str, decoders=(), **search) -> Experiment:

@@ -56,6 +56,7 @@ def ensemble(head: Head, n: int) -> Head:
     conditional=_conditional(log_prob),
     joint=_joint(head),
     cardinality_marginals=_mean(head.cardinality_marginals),
+    support=head.support,
     one_hot=head.one_hot,
     member=head,
   )

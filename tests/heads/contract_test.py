@@ -22,6 +22,7 @@ from mlc.heads.binary_relevance import binary_relevance
 from mlc.heads.calibrated_ranking import calibrated_ranking
 from mlc.heads.classifier_chain import classifier_chain
 from mlc.heads.ensemble import ensemble
+from mlc.heads.hierarchical import hierarchical
 from mlc.heads.ising import ising
 from mlc.heads.label_attention import label_attention
 from mlc.heads.label_graph import label_graph
@@ -35,7 +36,14 @@ from mlc.heads.stacked import stacked
 ROWS, DIM, LABELS, TRAIN_ROWS = 5, 3, 4, 12
 # Of the first row nothing is known, of the last everything.
 KNOWN = np.tri(ROWS, LABELS, -1, dtype=bool)
-FACTS = {'num_labels': LABELS, 'num_label_sets': 14}
+# Labels 1 and 2 are kinds of label 0, and label 3 of both 1 and 2.
+HIERARCHY = np.zeros((LABELS, LABELS), bool)
+HIERARCHY[[1, 2, 3, 3], [0, 0, 1, 2]] = True
+FACTS = {
+  'num_labels': LABELS,
+  'num_label_sets': 14,
+  'hierarchy': HIERARCHY,
+}
 
 
 def ensemble_of_chains(num_labels):
@@ -61,6 +69,15 @@ small_graph = functools.partial(label_graph, width=4)
 
 disjoint_labelsets = functools.partial(random_k_labelsets, overlap=False)
 
+coherent = functools.partial(hierarchical, kind='conditional')
+
+
+def exclusive(num_labels, hierarchy):
+  tree = hierarchy.copy()
+  tree[3, 2] = False
+  return coherent(num_labels, tree, siblings='exclusive')
+
+
 # (name, factory): what a head is made of but facts of the data is bound.
 HEADS = [
   ('binary_relevance', binary_relevance),
@@ -69,6 +86,9 @@ HEADS = [
   ('random_chain', functools.partial(classifier_chain, order='random')),
   ('bernoulli_mixture', functools.partial(bernoulli_mixture, components=3)),
   ('full_bernoulli_mixture', full_mixture),
+  ('hierarchical', hierarchical),
+  ('coherent', coherent),
+  ('exclusive', exclusive),
   ('ising', ising),
   ('long_ising', long_ising),
   ('label_attention', small_attention),
@@ -92,6 +112,7 @@ FACTORIES = [
   bernoulli_mixture,
   binary_relevance,
   classifier_chain,
+  hierarchical,
   ising,
   label_attention,
   label_graph,
