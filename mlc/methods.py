@@ -22,9 +22,11 @@ from mlc.heads.ising import ising
 from mlc.heads.label_attention import label_attention
 from mlc.heads.label_graph import label_graph
 from mlc.heads.label_powerset import label_powerset
+from mlc.heads.label_sequence import label_sequence
 from mlc.heads.low_rank import low_rank
 from mlc.heads.pruned_sets import pruned_sets
 from mlc.heads.random_k_labelsets import random_k_labelsets
+from mlc.heads.recurrent_chain import recurrent_chain
 from mlc.heads.softmax import softmax
 from mlc.heads.stacked import stacked
 
@@ -69,8 +71,10 @@ METHODS: Mapping[str, Method] = {
   'ising': Method(ising, 'own', 'subset'),
   'label_attention': Method(label_attention, 'nll', 'hamming'),
   'label_powerset': Method(label_powerset, 'nll', 'subset'),
+  'label_sequence': Method(label_sequence, 'own', 'subset'),
   'pruned_sets': Method(pruned_sets, 'own', 'subset'),
   'random_k_labelsets': Method(random_k_labelsets, 'own', 'hamming'),
+  'recurrent_chain': Method(recurrent_chain, 'nll', 'subset'),
   'stacked': Method(stacked, 'own', 'hamming'),
   'calibrated_ranking': Method(calibrated_ranking, 'own', 'hamming'),
 }

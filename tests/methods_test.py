@@ -51,6 +51,8 @@ SMALL = {
   'ensemble_of_chains': {'model.members': 3},
   'label_attention': {'model.width': 4, 'model.heads': 2},
   'label_graph': {'model.width': 4},
+  'label_sequence': {'model.width': 4},
+  'recurrent_chain': {'model.width': 4},
   'stacked': {'model.folds': 2},
 }
 

@@ -27,9 +27,11 @@ from mlc.heads.ising import ising
 from mlc.heads.label_attention import label_attention
 from mlc.heads.label_graph import label_graph
 from mlc.heads.label_powerset import label_powerset
+from mlc.heads.label_sequence import label_sequence
 from mlc.heads.low_rank import low_rank
 from mlc.heads.pruned_sets import pruned_sets
 from mlc.heads.random_k_labelsets import random_k_labelsets
+from mlc.heads.recurrent_chain import recurrent_chain
 from mlc.heads.softmax import softmax
 from mlc.heads.stacked import stacked
 
@@ -66,6 +68,8 @@ full_mixture = functools.partial(
 )
 small_attention = functools.partial(label_attention, width=8, heads=2)
 small_graph = functools.partial(label_graph, width=4)
+small_recurrent = functools.partial(recurrent_chain, width=3, order='random')
+small_sequence = functools.partial(label_sequence, width=3)
 
 disjoint_labelsets = functools.partial(random_k_labelsets, overlap=False)
 
@@ -93,6 +97,9 @@ HEADS = [
   ('long_ising', long_ising),
   ('label_attention', small_attention),
   ('label_powerset', label_powerset),
+  ('label_sequence', small_sequence),
+  ('short_sequence', functools.partial(small_sequence, max_length=2)),
+  ('free_sequence', functools.partial(small_sequence, order='free')),
   ('label_graph', small_graph),
   ('learned_label_graph', functools.partial(small_graph, graph='learned')),
   ('low_rank', functools.partial(low_rank, rank=2)),
@@ -102,6 +109,7 @@ HEADS = [
   ('pruned_sets', pruned_sets),
   ('overlapping_labelsets', random_k_labelsets),
   ('disjoint_labelsets', disjoint_labelsets),
+  ('recurrent_chain', small_recurrent),
   ('stacked_meta', functools.partial(stacked, folds=2)),
   ('stacked_dependent', functools.partial(stacked, kind='dependent')),
   ('stacked_nested', functools.partial(stacked, kind='nested')),
@@ -117,10 +125,12 @@ FACTORIES = [
   label_attention,
   label_graph,
   label_powerset,
+  label_sequence,
   low_rank,
   softmax,
   pruned_sets,
   random_k_labelsets,
+  recurrent_chain,
   stacked,
   calibrated_ranking,
 ]
