@@ -3,11 +3,16 @@
 import csv
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments import explanation, train
-from experiments.explain import explain
+from experiments.explain import ask, explain
+from mlc.base import Batch
+from mlc.heads.classifier_chain import classifier_chain
+from mlc.heads.ensemble import ensemble
 
 
 @pytest.fixture(scope='module')
@@ -77,6 +82,34 @@ def test_a_head_without_order_tells_its_conditionals(finished):
   assert any('no label order' in note for note in told.notes)
   np.testing.assert_allclose(told.found['direct'].size, 0.0, atol=1e-6)
   assert set(explanation.tables(told)) == {'labels.csv', 'searches.csv'}
+  assert explanation.figure_of(told) is not None
+
+
+@pytest.mark.slow
+def test_an_ensemble_is_asked_member_by_member():
+  head = ensemble(classifier_chain(3, order='random'), 2)
+  h, y = jnp.ones((5, 2)), jnp.ones((5, 3))
+  params = jax.jit(head.init)(jax.random.key(0), h, y)
+  notes = []
+  found = jax.jit(lambda params: ask(head, params, h, Batch(h, y), notes))(
+    params
+  )
+  assert set(found) >= {'positions', 'flips', 'orders', 'direct'}
+  assert found['positions'].free_running.shape == (2, 3)
+  assert found['flips'].change.shape == (2, 3, 3)
+  told = explanation.Explained(
+    units=[{'seed': 0, 'fold': -1}],
+    names=('a', 'b', 'c'),
+    rank=np.asarray(params['frozen']['rank'])[None],
+    found=jax.tree.map(lambda leaf: np.asarray(leaf)[None], found),
+    exactness={},
+    notes=notes,
+  )
+  rows = explanation.tables(told)['positions.csv'].splitlines()[1:]
+  assert [row.split(',')[2:4] for row in rows] == [
+    [m, label] for m in '01' for label in 'abc'
+  ]
+  # Members have orders of their own: nothing is drawn along one of them.
   assert explanation.figure_of(told) is not None
 
 
