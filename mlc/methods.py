@@ -24,6 +24,7 @@ from mlc.heads.label_graph import label_graph
 from mlc.heads.label_powerset import label_powerset
 from mlc.heads.label_sequence import label_sequence
 from mlc.heads.low_rank import low_rank
+from mlc.heads.masked_label import masked_label
 from mlc.heads.pruned_sets import pruned_sets
 from mlc.heads.random_k_labelsets import random_k_labelsets
 from mlc.heads.recurrent_chain import recurrent_chain
@@ -70,6 +71,7 @@ METHODS: Mapping[str, Method] = {
   'hierarchical': Method(hierarchical, 'own', 'hamming'),
   'ising': Method(ising, 'own', 'subset'),
   'label_attention': Method(label_attention, 'nll', 'hamming'),
+  'masked_label': Method(masked_label, 'own', 'hamming'),
   'label_powerset': Method(label_powerset, 'nll', 'subset'),
   'label_sequence': Method(label_sequence, 'own', 'subset'),
   'pruned_sets': Method(pruned_sets, 'own', 'subset'),

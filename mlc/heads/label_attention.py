@@ -1,13 +1,12 @@
 """Self-attention among label embeddings, conditioned on the input."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mlc.base import Head, Key
 from mlc.heads.product import product
-from mlc.numerics import dropout as drop
+from mlc.heads.self_attention import self_attention
 
 
 def label_attention(
@@ -48,8 +47,6 @@ def label_attention(
   References:
     Lanchantin, Wang, Ordonez, Qi, General multi-label image classification
     with transformers, CVPR 2021 (without its label masks).
-    Xiong et al., On layer normalization in the transformer architecture,
-    ICML 2020 (norm before the branch).
   """
   _check_options(width, heads, depth, dropout)
   network = _LabelNetwork(num_labels, width, heads, depth, dropout)
@@ -80,20 +77,9 @@ class _LabelNetwork(nn.Module):
     embedding = self.param('embedding', nn.initializers.normal(1.0), shape)
     readout = self.param('readout', nn.initializers.zeros, shape)
     z = embedding[None] + nn.Dense(self.width, name='input')(h)[:, None, :]
-    keys = [None] * (2 * self.depth)
-    if key is not None:
-      keys = list(jax.random.split(key, 2 * self.depth))
-    for block in range(self.depth):
-      attend = nn.MultiHeadDotProductAttention(
-        self.heads, name=f'attention_{block}'
-      )
-      branch = attend(nn.LayerNorm(name=f'norm_{block}_0')(z))
-      z = z + drop(keys[2 * block], branch, self.dropout)
-      branch = nn.LayerNorm(name=f'norm_{block}_1')(z)
-      branch = nn.relu(nn.Dense(2 * self.width, name=f'wide_{block}')(branch))
-      branch = nn.Dense(self.width, name=f'narrow_{block}')(branch)
-      z = z + drop(keys[2 * block + 1], branch, self.dropout)
-    z = nn.LayerNorm(name='norm')(z)
+    z = self_attention(
+      z, key, heads=self.heads, depth=self.depth, dropout=self.dropout
+    )
     attended = jnp.sum(z * readout[None], axis=-1) / self.width**0.5
     return nn.Dense(self.num_labels, name='linear')(h) + attended
 

@@ -29,6 +29,7 @@ from mlc.heads.label_graph import label_graph
 from mlc.heads.label_powerset import label_powerset
 from mlc.heads.label_sequence import label_sequence
 from mlc.heads.low_rank import low_rank
+from mlc.heads.masked_label import masked_label
 from mlc.heads.pruned_sets import pruned_sets
 from mlc.heads.random_k_labelsets import random_k_labelsets
 from mlc.heads.recurrent_chain import recurrent_chain
@@ -66,6 +67,7 @@ def long_ising(num_labels):
 full_mixture = functools.partial(
   bernoulli_mixture, components=2, experts='full'
 )
+small_masked = functools.partial(masked_label, width=8, heads=2, depth=1)
 small_attention = functools.partial(label_attention, width=8, heads=2)
 small_graph = functools.partial(label_graph, width=4)
 small_recurrent = functools.partial(recurrent_chain, width=3, order='random')
@@ -96,6 +98,7 @@ HEADS = [
   ('ising', ising),
   ('long_ising', long_ising),
   ('label_attention', small_attention),
+  ('masked_label', small_masked),
   ('label_powerset', label_powerset),
   ('label_sequence', small_sequence),
   ('short_sequence', functools.partial(small_sequence, max_length=2)),
@@ -123,6 +126,7 @@ FACTORIES = [
   hierarchical,
   ising,
   label_attention,
+  masked_label,
   label_graph,
   label_powerset,
   label_sequence,
