@@ -5,6 +5,7 @@ block. Null distributions are exact or drawn, never asymptotic where blocks are
 few: the usual chi-square needs more data sets than a study has.
 """
 
+import functools
 import math
 from typing import Literal, NamedTuple
 
@@ -151,9 +152,15 @@ def range_test(
 
 def _permuted_sums(ranks: np.ndarray, seed: int) -> np.ndarray:
   """[draws, methods] rank sums when no method differs from another."""
+  return _drawn_sums(tuple(map(tuple, np.sort(ranks, axis=1))), seed)
+
+
+# Two tests, the page and its files ask for the same draws.
+@functools.lru_cache(maxsize=16)
+def _drawn_sums(rows: tuple[tuple[float, ...], ...], seed: int) -> np.ndarray:
   rng = np.random.default_rng(seed)
-  sums = np.zeros((_DRAWS, ranks.shape[1]))
-  for row in ranks:
+  sums = np.zeros((_DRAWS, len(rows[0])))
+  for row in rows:
     sums += rng.permuted(np.tile(row, (_DRAWS, 1)), axis=1)
   return sums
 

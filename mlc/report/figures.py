@@ -9,8 +9,8 @@ text stays text.
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from matplotlib import style
@@ -137,9 +137,6 @@ class CurvePlot(NamedTuple):
     _x_label(axes, 'epoch')
 
 
-Plot = GainPlot | CurvePlot
-
-
 def gain_plots(
   found: Sequence[tuple[str, Measure, tuple[Gain, ...]]],
 ) -> tuple[GainPlot, ...]:
@@ -169,6 +166,22 @@ def curve_plots(records: Sequence[Record]) -> tuple[CurvePlot, ...]:
       name = names[record.run_id]
       plots.append(CurvePlot(record.dataset, name, pairs, limits))
   return tuple(plots)
+
+
+@runtime_checkable
+class Plot(Protocol):
+  """What can be drawn alone or on a sheet; one of a data set names it."""
+
+  @property
+  def size(self) -> tuple[float, float]: ...
+
+  @property
+  def title(self) -> str: ...
+
+  @property
+  def text(self) -> str: ...
+
+  def draw(self, figure: Figure, x: float, y: float) -> None: ...
 
 
 def panel(plot: Plot) -> str:
@@ -202,6 +215,12 @@ def sheet(
         figure.text((x + 0.1) / width, (top - 0.1) / total, name, va='top')
       top -= height
     return saved(figure)
+
+
+def made(make: Callable[[], Figure | None]) -> Figure | None:
+  """A figure made in the style in which it is saved."""
+  with style.context(['default', _SETTINGS]):
+    return make()
 
 
 def saved(figure: Figure) -> dict[str, bytes]:

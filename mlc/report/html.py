@@ -4,11 +4,13 @@ import html
 from collections.abc import Mapping, Sequence
 
 from mlc.report import (
+  across,
   answers,
   comparison,
   explanations,
   figures,
   html_tables,
+  ranks,
 )
 from mlc.report.answers import Answer
 from mlc.report.comparison import Gain
@@ -51,12 +53,18 @@ def page(
   names = comparison.datasets(records)
   found = answers.answers(records, baseline, metrics)
   gains = _gains(gains_of(records, baseline, metrics), baseline)
+  several = {
+    'gains': gains,
+    'dependence': across.dependence_section(records, baseline),
+    'ranks': across.ranks(ranks.rankings(records, metrics)),
+    'cost': across.cost(records, baseline),
+  }
   parts = [
     _header(records, question or QUESTION, found, baseline),
-    _menu(names, bool(gains)),
+    _menu(names, [name for name, section in several.items() if section]),
     '</header><main>',
     _answers(found),
-    gains,
+    *several.values(),
     *(_extra(*figure) for figure in figure_svgs),
     *(
       _dataset(records, name, f'set-{i}', baseline, metrics)
@@ -133,9 +141,9 @@ def _header(
   )
 
 
-def _menu(names: Sequence[str], has_gains: bool) -> str:
+def _menu(names: Sequence[str], sections: Sequence[str]) -> str:
   links = [('#answer', 'Answer')]
-  links += [('#gains', 'Gains')] if has_gains else []
+  links += [(f'#{section}', section.capitalize()) for section in sections]
   links += [(f'#set-{i}', name) for i, name in enumerate(names)]
   links += [('#notes', 'Notes'), ('#conventions', 'How to read')]
   menu = ''.join(f'<a href="{to}">{escape(text)}</a>' for to, text in links)

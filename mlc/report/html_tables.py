@@ -65,7 +65,7 @@ def result_table(table: Table, caption: str) -> str:
         )
       rows += f'<tr>{start}{cells}</tr>\n'
     bodies.append(f'<tbody>{rows}</tbody>')
-  return _scrolling(
+  return scrolling(
     f'<thead><tr><th scope="col">method</th><th scope="col">decoder</th>'
     f'{head}</tr></thead>{"".join(bodies)}',
     caption,
@@ -99,7 +99,7 @@ def gain_table(
     bodies.append(f'<tbody>{rows}</tbody>' if rows else '')
   if not any(bodies):
     return ''
-  return _scrolling(
+  return scrolling(
     f'<thead><tr><th scope="col">method</th><th scope="col">decoder</th>'
     f'{head}</tr></thead>{"".join(bodies)}',
     caption,
@@ -153,7 +153,7 @@ def search_table(records: Sequence[Record], caption: str) -> str:
   if not rows:
     return ''
   inside = f'<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>'
-  return _scrolling(inside, caption)
+  return scrolling(inside, caption)
 
 
 def _search_row(record: Record, name: str) -> str:
@@ -327,7 +327,7 @@ def _legend(table: Table) -> str:
   )
 
 
-def _scrolling(inside: str, caption: str) -> str:
+def scrolling(inside: str, caption: str) -> str:
   """A table that scrolls by itself where the screen is narrow."""
   label = html.escape(caption)
   return (

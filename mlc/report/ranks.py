@@ -145,8 +145,7 @@ def scores(records: Sequence[Record], metric: Measure) -> Scores:
       blocks.append(dataset)
   methods = []
   for name in dict.fromkeys(name for _, name in runs):
-    mine = [runs.get((dataset, name)) for dataset in blocks]
-    there = [r for r in mine if r is not None]
+    there = [runs[d, name] for d in blocks if (d, name) in runs]
     if len(there) < len(blocks):
       left_out.append(f'{name}: run on {len(there)} of {len(blocks)} data sets')
     elif any(r.status == 'ok' and not _has(r, metric) for r in there):

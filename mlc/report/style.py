@@ -96,6 +96,9 @@ figcaption { max-width: 58em; margin-top: .5rem; }
 .panels.narrow {
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 13rem), 1fr));
 }
+.panels.wide {
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 31rem), 1fr));
+}
 .panel, .card {
   background: var(--card); border: 1px solid var(--line);
   border-radius: .6rem; padding: .7rem .85rem; min-width: 0;

@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mlc.report import comparison, html, tables
+from mlc.report import comparison, dependence, html, ranks, tables
 from mlc.report import figures as drawing
+from mlc.report.cost import cost_csv
+from mlc.report.rank_plot import RankPlot
 from mlc.report.records import Record, results_csv
 from mlc.report.vocabulary import DEFAULT_METRICS
 from mlc.run_directory import write_atomic
@@ -18,6 +20,8 @@ class Paths(NamedTuple):
 
   results: pathlib.Path
   summary: pathlib.Path
+  cost: pathlib.Path
+  ranks: pathlib.Path
   page: pathlib.Path
   figures: tuple[pathlib.Path, ...]
 
@@ -32,7 +36,7 @@ def write_report(
   command: str = '',
   question: str = '',
 ) -> Paths:
-  """Writes results.csv, summary.csv, figures and report.html.
+  """Writes the tables as CSV, the figures and report.html.
 
   Each file is replaced as a whole, so that a reader never finds half of one.
 
@@ -70,6 +74,8 @@ def write_report(
   texts = {
     'results.csv': results_csv(records),
     'summary.csv': tables.summary_csv(records),
+    'cost.csv': cost_csv(records),
+    'ranks.csv': ranks.ranks_csv(ranks.rankings(records, metrics)),
     'report.html': html.page(
       records,
       question=question,
@@ -89,8 +95,14 @@ def write_report(
       written.append(path)
   for name, text in texts.items():
     write_atomic(directory / name, text.encode())
-  results, summary, page = (directory / name for name in texts)
-  return Paths(results, summary, page, tuple(written))
+  return Paths(
+    results=directory / 'results.csv',
+    summary=directory / 'summary.csv',
+    cost=directory / 'cost.csv',
+    ranks=directory / 'ranks.csv',
+    page=directory / 'report.html',
+    figures=tuple(written),
+  )
 
 
 Drawn = dict[str, tuple[str, Mapping[str, bytes]]]
@@ -118,6 +130,13 @@ def _figures(
   if curves:
     title = 'Learning curves'
     drawn['curves'] = (title, drawing.sheet(curves, 3, title))
+  found = [r for r in ranks.rankings(records, metrics) if not r.reason]
+  if found:
+    title = 'Critical-difference diagrams'
+    drawn['ranks'] = (title, drawing.sheet([*map(RankPlot, found)], 2, title))
+  forms = dependence.forms(records, baseline)
+  if forms:
+    drawn['dependence'] = ('Gain against dependence', forms)
   return drawn
 
 
@@ -126,6 +145,8 @@ def _described(drawn: Drawn) -> dict[str, str]:
   files = {
     'results.csv': 'every number: one row a seed, fold, split, decoder, metric',
     'summary.csv': 'means and intervals, and which runs failed',
+    'cost.csv': 'parameters, search and seconds of every run',
+    'ranks.csv': 'average ranks over data sets, by metric',
   }
   for name, (title, forms) in drawn.items():
     for ending in forms:
