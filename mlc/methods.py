@@ -22,6 +22,7 @@ from mlc.heads.ising import ising
 from mlc.heads.label_attention import label_attention
 from mlc.heads.label_graph import label_graph
 from mlc.heads.label_powerset import label_powerset
+from mlc.heads.label_query import label_query
 from mlc.heads.label_sequence import label_sequence
 from mlc.heads.low_rank import low_rank
 from mlc.heads.masked_label import masked_label
@@ -62,6 +63,7 @@ def ensemble_of_chains(
 
 METHODS: Mapping[str, Method] = {
   'label_graph': Method(label_graph, 'nll', 'hamming'),
+  'label_query': Method(label_query, 'nll', 'hamming'),
   'low_rank': Method(low_rank, 'nll', 'hamming'),
   'softmax': Method(softmax, 'nll', 'subset'),
   'binary_relevance': Method(binary_relevance, 'nll', 'hamming'),

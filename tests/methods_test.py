@@ -50,6 +50,7 @@ NEEDED = {'nll': 'log_prob', 'own': 'objective'}
 SMALL = {
   'ensemble_of_chains': {'model.members': 3},
   'label_attention': {'model.width': 4, 'model.heads': 2},
+  'label_query': {'model.width': 4, 'model.heads': 2},
   'masked_label': {'model.width': 4, 'model.heads': 2, 'model.depth': 1},
   'label_graph': {'model.width': 4},
   'label_sequence': {'model.width': 4},

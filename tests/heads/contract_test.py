@@ -27,6 +27,7 @@ from mlc.heads.ising import ising
 from mlc.heads.label_attention import label_attention
 from mlc.heads.label_graph import label_graph
 from mlc.heads.label_powerset import label_powerset
+from mlc.heads.label_query import label_query
 from mlc.heads.label_sequence import label_sequence
 from mlc.heads.low_rank import low_rank
 from mlc.heads.masked_label import masked_label
@@ -69,6 +70,7 @@ full_mixture = functools.partial(
 )
 small_masked = functools.partial(masked_label, width=8, heads=2, depth=1)
 small_attention = functools.partial(label_attention, width=8, heads=2)
+small_query = functools.partial(label_query, width=8, heads=2, tokens=3)
 small_graph = functools.partial(label_graph, width=4)
 small_recurrent = functools.partial(recurrent_chain, width=3, order='random')
 small_sequence = functools.partial(label_sequence, width=3)
@@ -100,6 +102,8 @@ HEADS = [
   ('label_attention', small_attention),
   ('masked_label', small_masked),
   ('label_powerset', label_powerset),
+  ('label_query', small_query),
+  ('grouped_label_query', functools.partial(small_query, groups=2)),
   ('label_sequence', small_sequence),
   ('short_sequence', functools.partial(small_sequence, max_length=2)),
   ('free_sequence', functools.partial(small_sequence, order='free')),
@@ -126,6 +130,7 @@ FACTORIES = [
   hierarchical,
   ising,
   label_attention,
+  label_query,
   masked_label,
   label_graph,
   label_powerset,
