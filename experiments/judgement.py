@@ -161,6 +161,8 @@ def exactness_of(
   kinds: Mapping[str, metrics.Metric],
 ) -> str:
   """How the number came about: of the decision, or of the distribution."""
+  if metric == 'mode_certified':
+    return model.head.exactness['mode']
   needs = kinds[metric].needs if metric in kinds else 'decisions'
   if metric.startswith('regret_'):
     needs = next(

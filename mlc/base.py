@@ -100,6 +100,8 @@ class Head(NamedTuple):
     marginals: (params, h, *, key=None) -> [B,L], P(y_j = 1 | h).
     sample: (params, key, h, n) -> [n,B,L].
     mode: (params, h) -> [B,L], argmax_y p(y | h).
+    mode_certificate: (params, h) -> [B], True where the search for the mode
+      proves that it found it; None where nothing is searched or proved.
     greedy: (params, h) -> [B,L], one pass over the labels in the head's order,
       each the likelier value given the decisions before it.
     conditional: (params, h, y) -> [B,L], P(y_j = 1 | h, y without j).
@@ -114,7 +116,9 @@ class Head(NamedTuple):
       masked or staged criterion. The loss `own` asks for it.
     support: (y [N,L]) -> [N], False for label vectors that have probability 0
       under any parameters, so that no likelihood can be fitted to them; None
-      where all are possible, or there is no joint.
+      where all are possible, or there is no joint. Of numpy or jax arrays.
+    independent: True when the labels are independent given h, so that the
+      marginals tell everything.
     one_hot: True when only vectors with exactly one 1 have probability: the
       multi-class case.
     member: of an ensemble, the head of which it holds several; its parameters
@@ -130,6 +134,7 @@ class Head(NamedTuple):
   marginals: Callable[..., Array] | None = None
   sample: Callable[..., Array] | None = None
   mode: Callable[..., Array] | None = None
+  mode_certificate: Callable[..., Array] | None = None
   greedy: Callable[..., Array] | None = None
   conditional: Callable[..., Array] | None = None
   joint: Callable[..., Array] | None = None
@@ -137,6 +142,7 @@ class Head(NamedTuple):
   partial: Callable[..., Array] | None = None
   objective: Callable[..., Array] | None = None
   support: Callable[..., Array] | None = None
+  independent: bool = False
   one_hot: bool = False
   member: 'Head | None' = None
 
@@ -213,7 +219,7 @@ def require(head: Head, capability: str, consumer: str) -> Callable[..., Array]:
   """Returns `head.<capability>`, or says who lacks what for whom."""
   function = getattr(head, capability)
   if function is None:
-    has = [f for f in Head._fields[3:-2] if getattr(head, f) is not None]
+    has = [f for f in Head._fields[3:-3] if getattr(head, f) is not None]
     raise MissingCapabilityError(
       f'{consumer} needs `{capability}`, which head {head.name} with '
       f'{head.num_labels} labels does not have (it has: {", ".join(has)}). '

@@ -119,15 +119,7 @@ def evaluate(
     return marginals(known, h, key=key), decide
 
   marginals, decisions = in_blocks(decode_block, rows.x, block)
-  log_prob = None
-  if head.log_prob is not None and rows.where is None:
-    log_prob = in_blocks(
-      lambda part: head.log_prob(
-        params['head'], encoder.apply(params['encoder'], part[0]), part[1]
-      ),
-      (rows.x, rows.y),
-      block,
-    )
+  log_prob = _log_prob(encoder, head, params, rows, block)
   of_decision, shared = {}, {}
   for name, metric in metrics.items():
     if metric.needs == 'decisions':
@@ -147,6 +139,7 @@ def evaluate(
     jnp.stack(list(decisions.values())),
   )
   same_for_all = measure(shared, seen)
+  same_for_all |= _certified(encoder, head, params, rows, block)
   values = {
     name: {m: value[i] for m, value in stacked.items()} | same_for_all
     for i, name in enumerate(decisions)
@@ -160,6 +153,36 @@ def evaluate(
     )
     values = {name: values[name] | of_each[name] for name in decisions}
   return Judged(values, marginals, decisions)
+
+
+def _log_prob(
+  encoder: Encoder, head: Head, params: Params, rows: Batch, block: int
+) -> Float[Array, ' rows'] | None:
+  """log p(y | h) of every row; None without it, or where labels are unknown."""
+  function = head.log_prob
+  if function is None or rows.where is not None:
+    return None
+
+  def of_block(part):
+    x, y = part
+    return function(params['head'], encoder.apply(params['encoder'], x), y)
+
+  return in_blocks(of_block, (rows.x, rows.y), block)
+
+
+def _certified(
+  encoder: Encoder, head: Head, params: Params, rows: Batch, block: int
+) -> dict[str, Array]:
+  """The share of rows whose mode is searched, and proved to be found."""
+  function = head.mode_certificate
+  if function is None:
+    return {}
+
+  def of_block(x):
+    return function(params['head'], encoder.apply(params['encoder'], x))
+
+  proved = in_blocks(of_block, rows.x, block).astype(rows.y.dtype)
+  return {'mode_certified': weighted_mean(proved, rows.weight)}
 
 
 def tabulated(head: Head) -> tuple[Head, Callable[..., Params]]:

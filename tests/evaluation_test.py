@@ -174,6 +174,36 @@ def test_a_table_asked_once_answers_as_the_head_does(make):
     np.testing.assert_allclose(one, other, atol=2e-6)
 
 
+def test_the_share_of_rows_with_a_proved_mode():
+  """Of a beam over 17 labels; padding does not count."""
+  head = classifier_chain(17, beam_width=2)
+  batch = drawn()
+  batch = batch._replace(
+    y=jnp.tile(batch.y, (1, 4))[:, :17],
+    weight=(jnp.arange(ROWS) % 4 > 0).astype(jnp.float32),
+  )
+  params = params_of(head, batch)
+  proved = head.mode_certificate(params['head'], batch.x)
+  judge = functools.partial(
+    evaluation.evaluate,
+    identity(),
+    decoders={'greedy': decoding.greedy()},
+    metrics={'hamming_loss': metrics.multilabel()['hamming_loss']},
+    params=params,
+    states={'greedy': ()},
+    rows=batch,
+    key=jax.random.key(0),
+  )
+  # Marginals by sampling are not what is asked here.
+  head = head._replace(marginals=lambda params, h, *, key=None: 0.0 * batch.y)
+  value = judge(head, block=ROWS).values['greedy']['mode_certified']
+  wanted = np.average(np.asarray(proved), weights=np.asarray(batch.weight))
+  assert 0.0 < wanted < 1.0
+  assert value == pytest.approx(wanted)
+  without = judge(head._replace(mode_certificate=None), block=ROWS)
+  assert 'mode_certified' not in without.values['greedy']
+
+
 @pytest.mark.parametrize('block', [1, 5, 37, 100])
 def test_blocks_do_not_change_a_function_of_rows(block):
   rows = {

@@ -9,7 +9,9 @@ from mlc.decoding.fitted_threshold import (
   tuned_f,
   youden,
 )
+from mlc.decoding.jaccard import jaccard
 from mlc.decoding.joint_mode import greedy, joint_mode
+from mlc.decoding.nonempty import hamming_nonempty, subset_nonempty
 from mlc.decoding.rank_cut import mcut, rcut
 from mlc.decoding.threshold import threshold
 from mlc.decoding.top_k import top_k
@@ -17,6 +19,8 @@ from mlc.decoding.top_k import top_k
 __all__ = [
   'expected_f',
   'greedy',
+  'hamming_nonempty',
+  'jaccard',
   'joint_mode',
   'mcut',
   'micro_f',
@@ -24,6 +28,7 @@ __all__ = [
   'pcut',
   'pooled_f',
   'rcut',
+  'subset_nonempty',
   'threshold',
   'top_k',
   'tuned_f',

@@ -116,8 +116,18 @@ def beam_search(
   width: int,
   *,
   block: int = BEAM_BLOCK,
-) -> tuple[Float[Array, 'batch width labels'], Float[Array, 'batch width']]:
+) -> tuple[
+  Float[Array, 'batch width labels'],
+  Float[Array, 'batch width'],
+  Float[Array, ' batch'],
+]:
   """The best label vectors found with `width` prefixes kept at each label.
+
+  Whatever was dropped on the way is bounded: no completion of a prefix is
+  likelier than the prefix, times the probability of the likelier value of each
+  label behind it, for which log sigmoid of the largest |z_i| that any values of
+  the labels before i allow is an upper bound. A vector at least as likely as
+  the bound is the mode, up to rounding.
 
   Args:
     logits: of each label from h alone.
@@ -127,7 +137,8 @@ def beam_search(
 
   Returns:
     The vectors kept at the end, likeliest first, and their log p(y | h) in
-    nats; where fewer than `width` vectors exist, the rest have -inf.
+    nats; where fewer than `width` vectors exist, the rest have -inf. Then the
+    bound on the log p(y | h) of every vector that was not kept.
 
   References:
     Kumar, Vembu, Menon, Elkan, Beam search algorithms for multilabel learning,
@@ -137,6 +148,7 @@ def beam_search(
   block = min(block, num_labels)
   # A label that only pads is never 1.
   base = _blocks(logits.T, block, fill=-jnp.inf)
+  behind = _blocks(_best_behind(logits, links).T, block)
   columns, inside = _link_blocks(links, block)
   bits = jnp.arange(block, dtype=jnp.uint32)[None, None, :]
 
@@ -144,47 +156,64 @@ def beam_search(
     return ((code[..., None] >> bits) & 1).astype(logits.dtype)
 
   def extend_block(carry, inputs):
-    y, score = carry
-    start, base, columns, inside = inputs
+    y, score, bound = carry
+    start, base, behind, columns, inside = inputs
     z = jnp.moveaxis(base, 0, -1)[:, None, :] + y @ columns.T
 
     def extend(carry, k):
-      score, code, parent = carry
+      score, code, parent, bound = carry
       z_k = jnp.take_along_axis(z[..., k], parent, axis=1)
       z_k = z_k + unpack(code) @ inside[k]
-      score, came = _best_of_two(score, z_k)
+      score, came, dropped = _best_of_two(score, z_k)
+      bound = jnp.maximum(bound, dropped + behind[k])
       keep = came % width
       code = jnp.take_along_axis(code, keep, axis=1)
       code = code | ((came // width).astype(jnp.uint32) << bits[0, 0, k])
-      return (score, code, jnp.take_along_axis(parent, keep, axis=1)), None
+      parent = jnp.take_along_axis(parent, keep, axis=1)
+      return (score, code, parent, bound), None
 
     parent = jnp.broadcast_to(jnp.arange(width)[None, :], score.shape)
-    state = (score, jnp.zeros(score.shape, jnp.uint32), parent)
+    state = (score, jnp.zeros(score.shape, jnp.uint32), parent, bound)
     state, _ = jax.lax.scan(extend, state, jnp.arange(block))
-    score, code, parent = state
+    score, code, parent, bound = state
     y = jnp.take_along_axis(y, parent[..., None], axis=1)
     y = jax.lax.dynamic_update_slice_in_dim(y, unpack(code), start, 2)
-    return (y, score), None
+    return (y, score, bound), None
 
   y = jnp.zeros((batch, width, columns.shape[-1]), logits.dtype)
   first = jnp.where(jnp.arange(width) == 0, 0.0, -jnp.inf)
   score = jnp.broadcast_to(first[None, :], (batch, width)).astype(logits.dtype)
   starts = jnp.arange(len(columns)) * block
-  (y, score), _ = jax.lax.scan(
-    extend_block, (y, score), (starts, base, columns, inside)
+  bound = jnp.full_like(score[:, 0], -jnp.inf)
+  (y, score, bound), _ = jax.lax.scan(
+    extend_block, (y, score, bound), (starts, base, behind, columns, inside)
   )
-  return y[..., :num_labels], score
+  return y[..., :num_labels], score, bound
+
+
+def _best_behind(
+  logits: Float[Array, 'batch labels'], links: Float[Array, 'labels labels']
+) -> Float[Array, 'batch labels']:
+  """No labels behind k are likelier than this given any up to k, in nats."""
+  highest = logits + jnp.sum(jnp.maximum(links, 0.0), axis=0)[None, :]
+  lowest = logits + jnp.sum(jnp.minimum(links, 0.0), axis=0)[None, :]
+  best = jax.nn.log_sigmoid(jnp.maximum(highest, -lowest))
+  from_here = jnp.flip(jnp.cumsum(jnp.flip(best, -1), axis=-1), -1)
+  return jnp.pad(from_here[:, 1:], [(0, 0), (0, 1)])
 
 
 def _best_of_two(
   score: Float[Array, 'batch width'], z: Float[Array, 'batch width']
-) -> tuple[Float[Array, 'batch width'], Int[Array, 'batch width']]:
-  """The best of every prefix followed by 0, then by 1; and which they were."""
+) -> tuple[
+  Float[Array, 'batch width'], Int[Array, 'batch width'], Float[Array, ' batch']
+]:
+  """The best of every prefix followed by 0, then by 1; which; the next one."""
   off = score + jax.nn.log_sigmoid(-z)
   on = score + jax.nn.log_sigmoid(z)
   both = jnp.concatenate([off, on], axis=1)
-  best, came = jax.lax.top_k(both, score.shape[1])
-  return best, came
+  width = score.shape[1]
+  best, came = jax.lax.top_k(both, width + 1)
+  return best[:, :width], came[:, :width], best[:, width]
 
 
 def _blocks(x: Array, block: int, fill: float = 0.0) -> Array:

@@ -116,6 +116,9 @@ def classifier_chain(
       if small
       else functools.partial(_searched_mode, beam_width)
     ),
+    mode_certificate=(
+      None if small else functools.partial(_mode_certificate, beam_width)
+    ),
     greedy=_greedy,
     conditional=_conditional,
     joint=_joint if small else None,
@@ -194,11 +197,18 @@ def _estimated_marginals(num_samples, params, h, *, key=None):
 
 def _searched_mode(beam_width, params, h):
   base, links = _in_chain_order(params, h)
-  kept, _ = chain_inference.beam_search(base, links, beam_width)
+  kept, _, _ = chain_inference.beam_search(base, links, beam_width)
   best, greedy = _in_data_order(params, kept[:, 0]), _greedy(params, h)
   # A beam may drop the greedy path halfway and end below it.
   better = _log_prob(params, h, greedy) > _log_prob(params, h, best)
   return jnp.where(better[:, None], greedy, best)
+
+
+def _mode_certificate(beam_width, params, h):
+  base, links = _in_chain_order(params, h)
+  _, score, bound = chain_inference.beam_search(base, links, beam_width)
+  greedy = _log_prob(params, h, _greedy(params, h))
+  return jnp.maximum(score[:, 0], greedy) >= bound
 
 
 def _tree(params, h):

@@ -98,4 +98,5 @@ def product(
     joint=joint if small else None,
     cardinality_marginals=cardinality_marginals,
     partial=partial,
+    independent=True,
   )

@@ -64,6 +64,7 @@ _KNOWN = (
   Measure('coverage_error', 'coverage', 'lower', 1.0, 'scores'),
   Measure('ranking_loss', 'ranking loss', 'lower', 100.0, 'scores'),
   Measure('one_error', 'one-error', 'lower', 100.0, 'scores'),
+  Measure('mode_certified', 'modes proved', 'higher', 100.0, 'scores'),
   Measure('nll', 'joint NLL', 'lower', 1.0, 'log_prob'),
   Measure('ece', 'ECE', 'lower', 100.0, 'scores'),
   Measure('ece_label', 'ECE by label', 'lower', 100.0, 'scores'),

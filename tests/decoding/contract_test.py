@@ -8,6 +8,8 @@ import pytest
 from mlc import decoding
 from mlc.base import MissingCapabilityError
 from mlc.heads.binary_relevance import binary_relevance
+from mlc.heads.classifier_chain import classifier_chain
+from mlc.heads.softmax import softmax
 
 DECODERS = {
   'hamming': decoding.threshold(),
@@ -17,6 +19,9 @@ DECODERS = {
   'f_beta': decoding.expected_f(),
   'f_beta_2': decoding.expected_f(2.0),
   'top_2': decoding.top_k(2),
+  'jaccard': decoding.jaccard(),
+  'hamming_nonempty': decoding.hamming_nonempty(),
+  'subset_nonempty': decoding.subset_nonempty(),
   'tuned_f1': decoding.tuned_f(),
   'youden': decoding.youden(),
   'pcut': decoding.pcut(),
@@ -90,6 +95,9 @@ def test_without_a_validation_row_nothing_can_be_learned(name, fitted):
 NEEDS = {
   'hamming': ['marginals'],
   'top_2': ['marginals'],
+  'jaccard': ['joint', 'sample'],
+  'hamming_nonempty': ['marginals'],
+  'subset_nonempty': ['joint'],
   'tuned_f1': ['marginals'],
   'mcut': ['marginals'],
   'subset': ['mode'],
@@ -127,6 +135,22 @@ def test_the_word_for_a_decision_follows_what_it_is_made_of(table_head):
   assert word('greedy', binary_relevance(4)) == 'closed-form'
   one_pass = head._replace(greedy=lambda params, h: None)
   assert word('greedy', one_pass) == 'searched'
+
+
+def test_the_word_for_a_decision_on_jaccard_or_on_some_label(table_head):
+  word = lambda name, head: DECODERS[name].exactness(head)
+  head, independent = table_head(4), binary_relevance(4)
+  assert word('jaccard', head) == 'enumerated'
+  assert word('jaccard', head._replace(joint=None)) == 'estimated'
+  assert word('jaccard', independent._replace(joint=None)) == 'closed-form'
+  assert word('subset_nonempty', head) == 'enumerated'
+  assert word('subset_nonempty', independent) == 'closed-form'
+  # More labels than are enumerated: draws, and no search.
+  chain = classifier_chain(30)
+  assert word('jaccard', chain) == 'estimated'
+  with pytest.raises(MissingCapabilityError, match=r'subset_nonempty.*joint'):
+    word('subset_nonempty', chain)
+  assert word('subset_nonempty', softmax(30)) == 'closed-form'
 
 
 @pytest.mark.slow
@@ -183,5 +207,6 @@ def test_options_that_make_no_sense_are_refused(table_head):
     decoding.top_k(5).exactness(table_head(4))
   with pytest.raises(ValueError, match=r'beta is 0\.0'):
     decoding.expected_f(0.0)
-  with pytest.raises(ValueError, match='num_samples is 0'):
-    decoding.expected_f(num_samples=0)
+  for decoder in (decoding.expected_f, decoding.jaccard):
+    with pytest.raises(ValueError, match='num_samples is 0'):
+      decoder(num_samples=0)

@@ -108,7 +108,7 @@ def test_blocks_decide_like_a_scan_over_1000_labels():
 @pytest.mark.parametrize('block', [3, 32])
 def test_a_wide_beam_lists_all_vectors_in_order(block):
   logits, links = chain(4, 5, seed=3, link=2.0)
-  kept, score = beam_search(logits, links, width=32, block=block)
+  kept, score, _ = beam_search(logits, links, width=32, block=block)
   for b in range(4):
     every = [
       (log_prob(logits[b], links, y), y)
@@ -122,7 +122,7 @@ def test_a_wide_beam_lists_all_vectors_in_order(block):
 
 def test_a_beam_of_half_the_prefixes_is_exact():
   logits, links = chain(200, 6, seed=4, link=3.0)
-  kept, score = beam_search(logits, links, width=32)
+  kept, score, _ = beam_search(logits, links, width=32)
   table = prefix_tree(logits, links)
   np.testing.assert_allclose(score[:, 0], table.max(1), atol=1e-5)
   np.testing.assert_array_equal(kept[:, 0], distribution.table_mode(table))
@@ -132,7 +132,7 @@ def test_a_beam_of_half_the_prefixes_is_exact():
 @pytest.mark.parametrize('block', [7, 32])
 def test_a_narrow_beam_returns_the_probability_of_what_it_returns(block):
   logits, links = chain(5, 40, seed=5)
-  kept, score = beam_search(logits, links, width=4, block=block)
+  kept, score, _ = beam_search(logits, links, width=4, block=block)
   for b, w in itertools.product(range(5), range(4)):
     expected = log_prob(logits[b], links, np.asarray(kept[b, w]))
     assert score[b, w] == pytest.approx(expected, rel=1e-4)
@@ -143,13 +143,54 @@ def test_a_narrow_beam_returns_the_probability_of_what_it_returns(block):
 
 def test_a_beam_of_one_is_the_greedy_pass():
   logits, links = chain(50, 45, seed=6)
-  kept, _ = beam_search(logits, links, width=1)
+  kept, _, _ = beam_search(logits, links, width=1)
   y, _ = one_pass(logits, links, jnp.zeros_like(logits), block=50)
   np.testing.assert_array_equal(kept[:, 0], y)
 
 
 def test_a_beam_with_more_places_than_vectors_leaves_them_impossible():
   logits, links = chain(2, 2)
-  _, score = beam_search(logits, links, width=8)
+  _, score, _ = beam_search(logits, links, width=8)
   assert np.isfinite(score[:, :4]).all()
   assert np.isneginf(score[:, 4:]).all()
+
+
+@pytest.mark.parametrize('width', [1, 2, 4])
+@pytest.mark.parametrize('link', [0.5, 2.0])
+def test_what_is_certified_is_the_mode(width, link):
+  """The bound holds for every vector that was dropped, by enumeration."""
+  logits, links = chain(400, 8, seed=7, link=link)
+  kept, score, bound = beam_search(logits, links, width)
+  table = np.asarray(prefix_tree(logits, links), np.float64)
+  certified = np.asarray(score[:, 0] >= bound)
+  found = np.asarray(distribution.code(kept[:, 0]))
+  rows = np.arange(400)
+  best = table.max(1)
+  np.testing.assert_allclose(
+    table[rows, found][certified], best[certified], atol=1e-5
+  )
+  left = table.copy()
+  for w in range(width):
+    left[rows, np.asarray(distribution.code(kept[:, w]))] = -np.inf
+  assert (left.max(1) <= np.asarray(bound) + 1e-5).all()
+  # It says something, and not always yes.
+  assert 0.02 < certified.mean() < 1.0
+  missed = table[rows, found] < best - 1e-4
+  assert not (missed & certified).any()
+  if width == 1 and link == 2.0:
+    assert missed.any()
+
+
+def test_a_beam_that_drops_nothing_is_certain():
+  logits, links = chain(10, 4, seed=8, link=3.0)
+  _, score, bound = beam_search(logits, links, width=16)
+  assert np.isneginf(bound).all()
+  _, score, bound = beam_search(logits, links, width=8)
+  assert (score[:, 0] >= bound).all()
+
+
+def test_independent_labels_are_always_certified():
+  """Then the labels behind a dropped prefix are bounded by what they are."""
+  logits, links = chain(50, 100, seed=9, link=0.0)
+  _, score, bound = beam_search(logits, links, width=2)
+  assert (np.asarray(score[:, 0]) >= np.asarray(bound) - 1e-4).all()

@@ -221,7 +221,7 @@ def test_the_searched_mode_is_never_less_likely_than_greedy():
   @quick_jit
   def ask(params, h):
     base, links = module._in_chain_order(params, h)
-    _, score = chain_inference.beam_search(base, links, 2)
+    _, score, _ = chain_inference.beam_search(base, links, 2)
     return head.greedy(params, h), head.mode(params, h), score[:, 0]
 
   one, best, beam = ask(params, h)
