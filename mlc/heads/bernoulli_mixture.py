@@ -17,8 +17,8 @@ _MAX_ASCENTS = 100
 def bernoulli_mixture(
   num_labels: int,
   *,
-  components: int = 30,
-  experts: Literal['shared', 'full'] = 'shared',
+  components: int = 10,
+  experts: Literal['full', 'shared'] = 'full',
 ) -> Head:
   """A few experts with independent labels; a gate says which one speaks.
 
@@ -30,9 +30,11 @@ def bernoulli_mixture(
   Given h *and* the component labels are independent; what they have in common
   is the component, which nobody observes. One component is binary relevance;
   with as many as there are label sets and biases without bound it is a label
-  powerset. Full experts have D L K weights (D = 500, L = 983, K = 30: 15
-  million) and a time to match; shared ones D L + D K + L K, the components
-  differing by what the gate reads off h and by their biases.
+  powerset. Full experts have D L K weights (D = 500, L = 983, K = 10: 5
+  million) and a time to match; shared ones D L + L K, the components differing
+  by what the gate reads off h and by their biases. With K = 30 and an MLP, full
+  ones had an nll of 2.45 on emotions and 1.00 on scene, shared ones 2.67 and
+  1.29, binary relevance 2.88 and 1.38 (two seeds).
 
   Fitted by gradient descent on -log p, not by the paper's EM: both climb the
   same likelihood. `objective` is that of the known labels alone, in closed form

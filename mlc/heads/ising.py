@@ -40,10 +40,10 @@ def ising(
 
       loss_b = -sum_{j known} log P(y_j | h, y without j),
 
-  consistent, but not on the scale of -log p: never compare the two. An unknown
-  label stands as 0 among the others there. `logits` are the log-odds of each
-  label given the others at any L, so that the loss sigmoid_cross_entropy is the
-  pseudo-likelihood.
+  consistent, but not on the scale of -log p: never compare the two. With all
+  labels known both are convex in W, b and J. An unknown label stands as 0 among
+  the others there. `logits` are the log-odds of each label given the others at
+  any L, so that the loss sigmoid_cross_entropy is the pseudo-likelihood.
 
   Beyond the table, marginals and `partial` are estimated: by the mean of
   P(y_j = 1 | h, y without j) along Gibbs chains, the known labels held fixed;

@@ -130,7 +130,7 @@ def test_components_start_at_rows_that_count():
   y = labels(rows, 12)
   weight = jnp.ones(rows).at[3:].set(0.0)
   where = jnp.ones((rows, 12), bool).at[:, 5].set(False)
-  head = bernoulli_mixture(12)
+  head = bernoulli_mixture(12, components=30)
   params = quick_jit(head.init)(
     jax.random.key(0), features(rows), y, where=where, weight=weight
   )

@@ -65,8 +65,8 @@ def long_ising(num_labels):
     return ising(num_labels, burn_in=2, sweeps=3)
 
 
-full_mixture = functools.partial(
-  bernoulli_mixture, components=2, experts='full'
+shared_mixture = functools.partial(
+  bernoulli_mixture, components=2, experts='shared'
 )
 small_masked = functools.partial(masked_label, width=8, heads=2, depth=1)
 small_attention = functools.partial(label_attention, width=8, heads=2)
@@ -93,7 +93,7 @@ HEADS = [
   ('classifier_chain', classifier_chain),
   ('random_chain', functools.partial(classifier_chain, order='random')),
   ('bernoulli_mixture', functools.partial(bernoulli_mixture, components=3)),
-  ('full_bernoulli_mixture', full_mixture),
+  ('shared_bernoulli_mixture', shared_mixture),
   ('hierarchical', hierarchical),
   ('coherent', coherent),
   ('exclusive', exclusive),
