@@ -9,6 +9,7 @@ import pytest
 
 from mlc.base import MissingCapabilityError
 from mlc.explain import propagation, rows, search
+from mlc.heads import chain_inference
 from mlc.heads.binary_relevance import binary_relevance
 from mlc.heads.classifier_chain import classifier_chain
 from mlc.heads.ensemble import ensemble
@@ -271,6 +272,23 @@ def test_searches_are_told_from_the_mode():
     np.testing.assert_allclose(
       found[name].subset_accuracy, mean(best_right, full), atol=1e-6
     )
+
+
+@pytest.mark.slow
+def test_the_beam_of_any_chain_is_that_of_linear_chains():
+  labels, width = 24, 3
+  params = chain_params(labels=labels)
+  h = jnp.asarray(np.random.default_rng(2).normal(size=(60, DIM)), jnp.float32)
+  head = classifier_chain(labels)
+  run = lambda params, h: search.beam(head, params, h, width=width)
+  found = quick_jit(run)(params, h)
+  order = np.argsort(params['frozen']['rank'])
+  links = np.triu(np.asarray(params['links'])[order][:, order], k=1)
+  logits = (h @ params['kernel'] + params['bias'][None])[:, order]
+  kept = chain_inference.beam_search(logits, jnp.asarray(links), width)[0][:, 0]
+  np.testing.assert_array_equal(found[:, order], kept)
+  # The rows are such that a beam is worth it.
+  assert (found != quick_jit(head.greedy)(params, h)).any(axis=1).mean() > 0.2
 
 
 def test_orders_are_compared_pair_by_pair():
