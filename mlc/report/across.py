@@ -66,7 +66,7 @@ def dependence_section(records: Sequence[Record], baseline: str) -> str:
     svg = forms['svg'].decode()
     text = dependence.caption(records, baseline)
     drawn = (
-      f'<figure><div class="card paper">'
+      f'<figure><div class="card paper wide">'
       f'{for_page(svg, "gain against dependence", themed=False)}</div>'
       f'<figcaption>{escape(text)}</figcaption></figure>'
     )
@@ -177,7 +177,7 @@ def _nats(value: float | None) -> str:
 def _cost_row(c: Cost) -> str:
   cells = (
     f'{c.datasets}',
-    _span(c.settings),
+    _span(c.settings) if c.runs else '—',
     f'{c.runs:,}' if c.runs else '—',
     '—' if c.parameters is None else _span(c.parameters),
     _ratio(c.parameter_ratio),

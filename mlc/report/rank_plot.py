@@ -11,8 +11,9 @@ from mlc.report.svg import COLOURS
 
 _ROW = 0.2  # inches a name
 _TIER = 0.1  # inches a bar
-_LABEL = 0.068  # inches a character
-_SPAN = 2.4  # inches of the axis
+_LABEL = 0.074  # inches a character
+_SPAN = 2.4  # inches of the axis at least
+_STEP = 0.17  # inches a rank at least
 
 
 class RankPlot(NamedTuple):
@@ -31,7 +32,7 @@ class RankPlot(NamedTuple):
   @property
   def size(self) -> tuple[float, float]:
     """Width and height in inches."""
-    return 2 * self._side + _SPAN, self._above + self._below + 0.05
+    return 2 * self._side + self._span, self._above + self._below + 0.05
 
   @property
   def title(self) -> str:
@@ -51,6 +52,10 @@ class RankPlot(NamedTuple):
   @property
   def _side(self) -> float:
     return 0.55 + _LABEL * max(map(len, self.ranking.methods))
+
+  @property
+  def _span(self) -> float:
+    return max(_SPAN, _STEP * len(self.ranking.methods))
 
   @property
   def _above(self) -> float:
@@ -81,8 +86,8 @@ class RankPlot(NamedTuple):
 
   def _at(self, rank: float | int) -> float:
     """Inches from the left edge."""
-    span = max(len(self.ranking.methods) - 1, 1)
-    return self._side + _SPAN * (rank - 1.0) / span
+    steps = max(len(self.ranking.methods) - 1, 1)
+    return self._side + self._span * (rank - 1.0) / steps
 
   def _bar(self, axes: Axes, ends: tuple[float, float], y: float) -> None:
     left, right = self._at(ends[0]) - 0.04, self._at(ends[1]) + 0.04
@@ -99,7 +104,7 @@ class RankPlot(NamedTuple):
     count = len(self.ranking.methods)
     ink: Any = {'color': COLOURS['ink'], 'linewidth': 1.0}
     axes.plot([self._at(1), self._at(count)], [0, 0], **ink)
-    step = max(1, count // 10)
+    step = math.ceil(count / 10)
     for rank in range(1, count + 1):
       named = (rank - 1) % step == 0
       axes.plot([self._at(rank)] * 2, [0, 0.07 if named else 0.04], **ink)
@@ -134,7 +139,7 @@ class RankPlot(NamedTuple):
       row = i if left else count - 1 - i
       at = self._at(rank)
       y = -self._bars - _ROW * (row + 0.5)
-      end = self._side - 0.12 if left else self._side + _SPAN + 0.12
+      end = self._side - 0.12 if left else self._side + self._span + 0.12
       # A rank on the wrong side of its name's column still reaches it.
       axes.plot(
         [at, at, end],
@@ -195,7 +200,7 @@ def caption(ranking: Ranking) -> str:
   if ranking.left_out:
     left_out = f' Left out: {"; ".join(ranking.left_out)}.'
   knobs = ''
-  if any(name.startswith('synthetic:') for name in ranking.datasets):
+  if sum(name.startswith('synthetic:') for name in ranking.datasets) > 1:
     knobs = (
       ' Synthetic worlds that differ in a knob are no sample of problems: the '
       'test says what holds over these knobs.'

@@ -21,6 +21,9 @@ from mlc.report.vocabulary import Measure, measure
 
 RANK_COLUMNS = ('metric', 'method', 'average_rank', 'data_sets', 'test')
 
+# Of three data sets one order in six agrees by chance.
+_LEAST_FOR_TREND = 5
+
 
 class Ranking(NamedTuple):
   """The methods on one metric over data sets.
@@ -200,7 +203,7 @@ def _mean(record: Record, metric: Measure) -> float | None:
 
 
 def agreement(x: Sequence[float], y: Sequence[float]) -> float | None:
-  """Spearman's rank correlation; None where one side does not vary."""
-  if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+  """Spearman's rank correlation; None of few, or where a side is constant."""
+  if len(x) < _LEAST_FOR_TREND or np.ptp(x) == 0 or np.ptp(y) == 0:
     return None
   return float(scipy.stats.spearmanr(x, y).statistic)

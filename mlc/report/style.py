@@ -106,6 +106,8 @@ figcaption { max-width: 58em; margin-top: .5rem; }
 .panel { display: flex; flex-direction: column; }
 .panel svg { margin-top: auto; }
 .card.paper { background: #fff; }
+.card.wide { overflow-x: auto; }
+.card.wide svg { min-width: 40rem; }
 .panel h4 {
   margin: 0 0 .2rem; font-size: .85rem; font-weight: 600;
   overflow-wrap: anywhere;

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from mlc import report
 from mlc.report import cost, dependence, html
@@ -96,23 +97,52 @@ def test_gains_have_the_same_decoder_on_both_sides(records):
     assert abs(point.gain.mean - expected) < 1.0
 
 
-def test_the_caption_tells_the_trend_and_the_data_sets(records):
+def test_the_caption_tells_the_data_sets_and_the_trend_of_five(records):
   text = dependence.caption(records, BASE)
-  assert 'subset accuracy +1.00' in text
   assert '1 weak; 2 middle; 3 strong' in text
+  assert 'Rank correlation' not in text
+  more = [
+    dataclasses.replace(
+      r,
+      dataset=f'{r.dataset} {i}',
+      run_id=f'{r.run_id}{i}',
+      dependence=_dependence(STRENGTH[r.dataset] + i / 100)
+      if r.method == BASE
+      else {},
+    )
+    for i in range(2)
+    for r in records
+  ]
+  strength = [STRENGTH[name] + i / 100 for i in range(2) for name in SETS]
+  gains = [
+    np.median(
+      [
+        p.gain.mean
+        for p in dependence.points(more, measure('subset_accuracy'), BASE)
+        if p.dataset == f'{name} {i}'
+      ]
+    )
+    for i in range(2)
+    for name in SETS
+  ]
+  rho = scipy.stats.spearmanr(strength, gains).statistic
+  assert rho > 0.8
+  text = dependence.caption(more, BASE)
+  assert 'over the 6 data sets' in text
+  assert f'subset accuracy {rho:+.2f}' in text
 
 
 def test_two_data_sets_make_a_table_and_no_picture(records, tmp_path):
   text = report.write_report(tmp_path, records).page.read_text()
   assert 'Gain against dependence' in text
-  assert 'Rank correlation over the 3 data sets' in text
+  assert 'Data sets by strength' in text
   assert (tmp_path / 'figures' / 'dependence.svg').exists()
   pdf = (tmp_path / 'figures' / 'dependence.pdf').read_bytes()
   assert pdf.startswith(b'%PDF')
   two = [r for r in records if r.dataset != 'middle']
   text = html.page(two)
   assert 'How dependent the labels are' in text
-  assert 'Rank correlation over' not in text
+  assert 'Data sets by strength' not in text
   assert not dependence.forms(two, BASE)
 
 
