@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 
@@ -120,15 +119,16 @@ def check_support(head: Head, dataset: Dataset) -> None:
   """
   if head.support is None or dataset.where is not None:
     return
-  y = jnp.asarray(dataset.y, jnp.float32)
-  impossible = int((~head.support(y)).sum())
+  possible = head.support(dataset.y.astype(np.float32))
+  impossible = int((~possible).sum())
   if impossible:
     raise ValueError(
       f'head {head.name} gives probability 0 to {impossible} of '
       f'{dataset.num_examples} rows of {dataset.name} whatever its parameters, '
-      'so that their nll is infinite (labels without their parents, or siblings '
-      'that exclude each other). Rows are not relabelled: correct them, or '
-      'choose --model.kind=max_constraint, or --loss=sigmoid_cross_entropy.'
+      'so that their nll is infinite (labels without their parents, or '
+      'siblings that exclude each other). Rows are not relabelled: correct '
+      'them, or choose --model.kind=max_constraint, or '
+      '--loss=sigmoid_cross_entropy.'
     )
 
 

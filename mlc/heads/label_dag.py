@@ -1,7 +1,7 @@
 """A hierarchy of labels as a graph that is known before any trace."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -93,6 +93,14 @@ def upwards(step: Callable[[Array], Array], start: Array, graph: Dag) -> Array:
     lambda values, _: (step(values), None), start, length=graph.height
   )
   return end
+
+
+def has_parents(y: Any, graph: Dag) -> Any:
+  """True for vectors [..., L] with the parents of every label, [...].
+
+  Of numpy or jax arrays: a data set is asked about without compiling anything.
+  """
+  return (y[..., graph.child] <= y[..., graph.parent]).all(axis=-1)
 
 
 def parents_on(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from mlc.heads.label_dag import Dag, parents_on, to_parents
+from mlc.heads.label_dag import Dag, has_parents, parents_on, to_parents
 
 
 class Siblings(NamedTuple):
@@ -19,7 +19,8 @@ class Siblings(NamedTuple):
   Attributes:
     features: y [..., L] -> [..., K].
     scores: f [..., L] -> [..., K].
-    possible: y [..., L] -> [...], True where p(y | f) > 0.
+    possible: y [..., L] -> [...], True where p(y | f) > 0; of numpy or jax
+      arrays.
     log_on: f -> log P(y_j = 1 | f, parents on) [..., L].
     below: (f, value [..., L]) -> [..., L], log P of the likeliest children of
       each label that is on, where to turn child j on is worth value_j more.
@@ -50,7 +51,7 @@ def independent(graph: Dag) -> Siblings:
     return jnp.concatenate(both, axis=-1)
 
   def possible(y):
-    return jnp.all(parents_on(y, graph) | (y == 0), axis=-1)
+    return has_parents(y, graph)
 
   def below(f, value):
     best = jax.nn.log_sigmoid(-f) + jax.nn.relu(f + value)
@@ -85,7 +86,8 @@ def exclusive(graph: Dag) -> Siblings:
   # A group for each parent, empty ones included; that of the roots comes last.
   group = np.full(num_labels, num_labels)
   group[graph.child] = graph.parent
-  starts = np.unique(np.sort(group), return_index=True)[1]
+  filled, starts = np.unique(np.sort(group), return_index=True)
+  members = (group[:, None] == filled[None, :]).astype(np.float32)
 
   def over_groups(values, reduce):
     by_label = jnp.moveaxis(values, -1, 0)
@@ -111,9 +113,8 @@ def exclusive(graph: Dag) -> Siblings:
     return jnp.concatenate([log_on(f), -log_total(f)], axis=-1)
 
   def possible(y):
-    single = over_groups(y, jax.ops.segment_sum) <= 1
-    has_parents = parents_on(y, graph) | (y == 0)
-    return jnp.all(has_parents, axis=-1) & jnp.all(single, axis=-1)
+    single = (y @ members <= 1.0).all(axis=-1)
+    return has_parents(y, graph) & single
 
   def below(f, value):
     best = over_groups(f + value, jax.ops.segment_max)

@@ -68,6 +68,19 @@ CASES = {
   'seeds': case('train.py', '--seeds=0', says=('seeds is 0',)),
   'seeds of a study': case('launch.py', '--seeds=0', says=('seeds is 0',)),
   'number': case('train.py', '--l2s=1,x', says=('l2s', "'x'")),
+  'labels without a hierarchy': case(
+    'train.py',
+    SYNTHETIC,
+    '--method=hierarchical',
+    says=('nesting the <label>', '.xml', 'binary_relevance'),
+  ),
+  'rows against the hierarchy': case(
+    'train.py',
+    SYNTHETIC.replace('chain', 'hierarchy') + ',noise=0.2',
+    '--method=hierarchical',
+    '--model.kind=conditional',
+    says=('of 200 rows', 'not relabelled', 'kind=max_constraint'),
+  ),
   'penalty of links that are none': case(
     'train.py',
     SYNTHETIC,
