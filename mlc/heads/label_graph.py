@@ -36,7 +36,8 @@ def label_graph(
       'none'          A = I: no label sees another
 
   A label without an edge keeps all of its weight, so that the rows of A sum to
-  1, which is the normalisation of the paper's A.
+  1, which is the normalisation of the paper's A. Where labels seldom come
+  together, as on scene, no P_ij reaches the threshold and A is I.
 
   The labels exchange what they know about *features*, never decisions: given h
   they are independent, p(y | h) is a product, and only its marginals can gain,

@@ -39,8 +39,10 @@ def low_rank(
 
   PLST regresses the coordinates of y in that basis by least squares and rounds
   the decoded vector. Here decoding gives log-odds, not labels: the whole is a
-  distribution and is fitted by its likelihood. With basis='svd' V stays as PLST
-  has it; b takes the place of its shift by the mean, and is trained.
+  distribution and is fitted by its likelihood. b takes the place of the shift
+  by the mean and is trained from the log-odds of the label frequencies
+  (n_j + 1/2) / (n + 1): a narrow V cannot stand in for it while it is learned.
+  With basis='svd' V stays as PLST has it.
 
   Up to 1,500 labels the basis is exact, by the eigenvectors of the L x L Gram
   matrix; beyond, it is found by randomised subspace iteration at a cost of
@@ -73,13 +75,12 @@ def low_rank(
   def init(key, h, y, *, where=None, weight=None):
     kernel_key, basis_key = jax.random.split(key)
     kernel = jax.nn.initializers.lecun_normal()
-    directions = _principal_directions(
-      basis_key, _centred(y, where, weight), rank
-    )
+    centred, frequency = _centred(y, where, weight)
+    directions = _principal_directions(basis_key, centred, rank)
     v = {'basis': directions * (num_labels / rank) ** 0.5}
     return {
       'kernel': kernel(kernel_key, (h.shape[-1], rank), h.dtype),
-      'bias': jnp.zeros(num_labels, h.dtype),
+      'bias': jnp.log(frequency) - jnp.log1p(-frequency),
       **(v if basis == 'learned' else {'frozen': v}),
     }
 
@@ -140,15 +141,16 @@ def _centred(
   y: Float[Array, 'rows labels'],
   where: Bool[Array, 'rows labels'] | None,
   weight: Float[Array, ' rows'] | None,
-) -> Float[Array, 'rows labels']:
-  """sqrt(weight) (y - mean), 0 where unknown: its Gram is the covariance."""
+) -> tuple[Float[Array, 'rows labels'], Float[Array, ' labels']]:
+  """sqrt(weight) (y - mean), 0 where unknown, and smoothed frequencies."""
   mass = jnp.ones_like(y) if where is None else where.astype(y.dtype)
   if weight is not None:
     mass = mass * weight[:, None]
   y = jnp.where(mass > 0, y, 0.0)
   total = jnp.sum(mass, axis=0)
-  mean = jnp.sum(mass * y, axis=0) / jnp.where(total > 0, total, 1.0)
-  return jnp.sqrt(mass) * (y - mean[None, :])
+  on = jnp.sum(mass * y, axis=0)
+  mean = on / jnp.where(total > 0, total, 1.0)
+  return jnp.sqrt(mass) * (y - mean[None, :]), (on + 0.5) / (total + 1.0)
 
 
 def _check_options(rank, basis):

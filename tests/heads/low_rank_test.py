@@ -64,6 +64,10 @@ def test_weights_and_known_labels_shape_the_basis():
   mean = (y * where).sum(0) / where.sum(0)
   _, _, expected = np.linalg.svd(np.where(where, y - mean, 0.0))
   same_span(np.asarray(params['basis']) * (2 / 6) ** 0.5, expected[:2].T)
+  frequency = ((y * where).sum(0) + 0.5) / (where.sum(0) + 1)
+  np.testing.assert_allclose(
+    jax.nn.sigmoid(params['bias']), frequency, rtol=1e-5
+  )
 
 
 def test_the_randomised_search_loses_little():
@@ -105,10 +109,10 @@ def test_the_logits_span_rank_dimensions():
 
 def test_it_starts_at_the_size_of_binary_relevance():
   h, y = rows(400, 40)
-  sizes = [
-    float(jnp.std(head.logits(started(head, h, y), h)))
-    for head in (low_rank(40), binary_relevance(40))
-  ]
+  sizes = []
+  for head in (low_rank(40), binary_relevance(40)):
+    params = {**started(head, h, y), 'bias': jnp.zeros(40)}
+    sizes.append(float(jnp.std(head.logits(params, h))))
   assert 0.5 < sizes[0] / sizes[1] < 2.0
 
 
