@@ -10,6 +10,10 @@ contestant reached stands beside (mean loss in nats, or log p of the decisions):
 a ratio compares equal work only where these agree. The data are drawn, as large
 as yeast: 2,417 rows, 103 features, 14 labels.
 
+Suite `heads` is apart, and only run when named: it times a training step and
+the decisions of every method for 14, 100 and 1,000 labels and says with which
+power of L the time grows. It takes minutes.
+
 JAX and scikit-learn take the threads that they choose. PyTorch is timed with
 one thread and with as many as there are cores: for small nets one is often
 faster. On a busy machine the numbers mean little, and threads that wait for
@@ -39,6 +43,7 @@ from rich.table import Table
 from experiments import edge
 from experiments import flags as experiment_flags
 from experiments.contestants import decisions, training
+from experiments.contestants.heads import measure_heads, show_heads
 from experiments.contestants.task import Outcome, Sizes, Task, Work, draw
 from experiments.flags import Option
 from mlc.base import lookup
@@ -128,12 +133,15 @@ SUITES: Mapping[str, Suite] = {
   ),
 }
 
+# A suite of its own kind, which has no contestants.
+HEADS = 'heads'
+
 OPTIONS = (
   Option(
     'suite',
     tuple[str, ...],
     tuple(SUITES),
-    f'what is measured: some of {", ".join(SUITES)}.',
+    f'what is measured: some of {", ".join(SUITES)}; or {HEADS}.',
   ),
   Option('repeats', int, 5, 'rounds in which every contestant works once.'),
   Option('host_devices', int, 1, 'devices that JAX makes of the CPU for runs.'),
@@ -234,10 +242,20 @@ def run(
   names: Sequence[str], sizes: Sizes, repeats: int
 ) -> dict[str, list[dict[str, Any]]]:
   """Measures and prints suites; returns them as JSON, by name."""
-  suites = {name: lookup(name, SUITES, 'suite') for name in names}
-  task = draw(sizes)
+  known = {**SUITES, HEADS: None}
+  suites = {name: lookup(name, known, 'suite') for name in names}
   results = {}
+  if HEADS in suites:
+    del suites[HEADS]
+    results[HEADS] = measure_heads(sizes, repeats)
+    rows = f'{sizes.rows} rows, {sizes.features} features'
+    show_heads(
+      f'{HEADS}: ms a step of {sizes.batch_size} rows, and to decide {rows}',
+      results[HEADS],
+    )
+  task = draw(sizes) if suites else None
   for name, suite in suites.items():
+    assert task is not None
     results[name] = measure(suite, task, repeats)
     question = suite.question.format_map(dataclasses.asdict(sizes))
     show(f'{name}: {question}', results[name])
