@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float
 # Permuted label sets that are mostly different ones are counted, not weighed.
 _MOST_DISTINCT = 0.5
 _NEWTON_STEPS = 50
+_LEVEL = 0.05
 
 
 def entropy(p: Float[np.ndarray, '*shape']) -> Float[np.ndarray, '*shape']:
@@ -118,7 +119,7 @@ def tree_information(
   """
   # Absent edges are 0 for scipy, and worth 0 here too.
   tree = scipy.sparse.csgraph.minimum_spanning_tree(-np.triu(information, k=1))
-  return float(-tree.sum())
+  return abs(float(tree.sum()))
 
 
 class Marginal(NamedTuple):
@@ -126,7 +127,8 @@ class Marginal(NamedTuple):
 
   Attributes:
     information: mean over pairs of I(y_j; y_k), less what chance gives.
-    tree_information: see the function, less what chance gives for each pair.
+    tree_information: see the function, of the pairs that are dependent by a
+      likelihood ratio test (Bonferroni), less what chance gives for each.
     plug_in: sum_j H(y_j) - H(y) of the observed frequencies, too large.
     by_chance: the same of labels permuted one by one, which are independent.
     total_correlation: plug_in - by_chance, at least 0; None where label sets
@@ -168,9 +170,12 @@ def of_sample(
   pairs = count_pairs(y, known)
   with np.errstate(divide='ignore', invalid='ignore'):
     information = pair_information(pairs.both, pairs.p) - 0.5 / pairs.n
+    # The best of many trees would be one of chance findings.
+    count = max(y.shape[1] * (y.shape[1] - 1) // 2, 1)
+    least = scipy.stats.chi2.isf(_LEVEL / count, 1) / (2.0 * pairs.n)
   information = np.where(pairs.varying, information, 0.0)
   mean = mean_over_pairs(information, pairs.varying)
-  tree = tree_information(np.maximum(information, 0.0))
+  tree = tree_information(np.where(information > least, information, 0.0))
   mean = None if mean is None else max(mean, 0.0)
   if known is not None and not known.all():
     return Marginal(mean, tree, None, None, None)
@@ -213,12 +218,16 @@ def residuals(
 
       e_j = y_j - P(y_j = 1 | x),   R_i = e_ij e_ik
       r_jk = sum_i R_i / sqrt(sum_i e_ij^2 sum_i e_ik^2)
-      z_jk = sum_i R_i / sqrt(sum_i R_i^2)
+      z_jk = sum_i R_i / sqrt(max(sum_i R_i^2, sum_i v_ij v_ik)),  v = p (1 - p)
 
   Given x, e_j e_k has the mean Cov(y_j, y_k | x), which is 0 when the labels
   are independent. The rows must not be those that p was fitted to. An error
   of p matters only where both labels have one in the same rows: such a common
   error looks like dependence. Dependence of changing sign over x cancels.
+
+  Either sum estimates the variance of the numerator under independence. Of
+  rare labels that never occur together the first is far too small, of those
+  that do the second: the larger one keeps z from claiming too much.
 
   Args:
     y: 0.0 or 1.0.
@@ -236,12 +245,14 @@ def residuals(
   e = np.where(seen > 0, y - p, 0.0)
   square = e * e
   total, squares = e.T @ e, square.T @ square
+  v = seen * p * (1.0 - p)
+  variance = np.maximum(squares, v.T @ v)
   n = seen.T @ seen
   of_j = square.T @ seen
   scale = np.sqrt(of_j * of_j.T)
   with np.errstate(divide='ignore', invalid='ignore'):
     deviation = np.sqrt(np.maximum(squares - total**2 / n, 0.0))
-    parts = total / scale, deviation / scale, total / np.sqrt(squares)
+    parts = total / scale, deviation / scale, total / np.sqrt(variance)
   counted = (n > 1) & (scale > 0) & (squares > 0)
   np.fill_diagonal(counted, False)
   correlation, error, z = (np.where(counted, part, 0.0) for part in parts)
@@ -326,7 +337,7 @@ def strength(found: Residuals) -> Conditional | None:
     information=0.5 * square,
     largest_z=float(z.max()),
     p_value=float(min(1.0, p.min() * p.size)),
-    dependent_share=float(np.mean(adjusted <= 0.05)),
+    dependent_share=float(np.mean(adjusted <= _LEVEL)),
     pairs=int(pairs.sum()),
   )
 

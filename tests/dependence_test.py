@@ -181,7 +181,9 @@ def test_residuals_by_loops():
     rows = np.flatnonzero(known[:, j] & known[:, k])
     e_j, e_k = (y - p)[rows, j], (y - p)[rows, k]
     product = e_j * e_k
-    z = product.sum() / math.sqrt((product**2).sum())
+    v_j, v_k = (p[rows, i] * (1 - p[rows, i]) for i in (j, k))
+    variance = max((product**2).sum(), (v_j * v_k).sum())
+    z = product.sum() / math.sqrt(variance)
     size = math.sqrt((e_j**2).sum() * (e_k**2).sum())
     r = product.sum() / size
     error = math.sqrt(len(rows)) * product.std() / size
@@ -206,6 +208,22 @@ def test_independence_given_x_is_not_rejected_too_often():
   assert told.correlation < 0.01
   marginal = dependence.of_sample(data.y.astype(float))
   assert marginal.information > 0.02
+
+
+def test_rare_labels_are_not_called_dependent():
+  """About one row has any two of them."""
+  rng = np.random.default_rng(0)
+  y = (rng.random((2000, 150)) < 0.02).astype(float)
+  p = dependence.recalibrated(y, np.full(y.shape, 0.03))
+  told = dependence.strength(dependence.residuals(y, p))
+  assert told.pairs == 150 * 149 / 2
+  assert told.p_value > 0.05
+  assert told.dependent_share < 0.001
+  assert told.correlation < 0.01
+  marginal = dependence.of_sample(y)
+  # A fifth of what the plug-in has by chance, 1/(2n).
+  assert marginal.information < 0.2 * 0.5 / 2000
+  assert marginal.tree_information == 0.0
 
 
 @pytest.mark.parametrize('kind', ['chain', 'ising'])
