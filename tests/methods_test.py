@@ -58,6 +58,10 @@ SMALL = {
   'stacked': {'model.folds': 2},
 }
 
+# Each epoch asks for other labels, and their number moves the training loss by
+# more than three epochs do. In validation the same labels are asked every time.
+FRESH_MASKS = {'masked_label'}
+
 
 def dataset_of(method: str) -> str:
   return DATASETS.get(method, MULTILABEL)
@@ -229,7 +233,10 @@ class TestEndToEnd:
   def test_the_loss_falls(self, trained):
     run, _, _ = trained
     first, *_, last = run.read_metrics()
-    assert (np.array(last['train_loss']) < first['train_loss']).all()
+    loss = 'train_loss'
+    if run.read_results()['method'] in FRESH_MASKS:
+      loss = 'validation_loss'
+    assert (np.array(last[loss]) < first[loss]).all()
 
   def test_decisions_are_label_vectors(self, trained):
     run, served, _ = trained
