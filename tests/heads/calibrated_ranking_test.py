@@ -107,6 +107,30 @@ def test_one_half_is_the_paper_s_decision_and_the_ranking_that_of_votes(pairs):
   assert (off_diagonal == 0).any() == (pairs == 'models')
 
 
+def test_the_gradient_of_scores_is_that_of_the_formula():
+  """Held against automatic differentiation of all L^2 pairs at once."""
+  head, params, h, y = made('scores')
+  where = jnp.ones(y.shape, bool).at[0, 1].set(False).at[2].set(False)
+
+  def plain(params):
+    s = h @ params['kernel'] + params['bias'][None, :]
+    items = jnp.pad(y, [(0, 0), (0, 1)], constant_values=0.5)
+    known = jnp.pad(where, [(0, 0), (0, 1)], constant_values=True)
+    above = (items[:, :, None] > items[:, None, :]) & known[:, :, None]
+    above &= known[:, None, :]
+    loss = jax.nn.softplus(s[:, None, :] - s[:, :, None])
+    return (jnp.where(above, loss, 0.0).sum((1, 2)) * weight).sum()
+
+  def own(params):
+    return (head.objective(params, h, Batch(h, y, where)) * weight).sum()
+
+  weight = jnp.arange(1.0, ROWS + 1)
+  both = quick_jit(lambda p: (jax.grad(plain)(p), jax.grad(own)(p)))(params)
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), *both
+  )
+
+
 def test_marginals_are_the_stated_function_of_the_votes():
   head, params, h, _ = made('models')
   params = {**params, 'log_slope': jnp.asarray(0.3)}
