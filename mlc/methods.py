@@ -22,7 +22,6 @@ from mlc.heads.ising import ising
 from mlc.heads.label_attention import label_attention
 from mlc.heads.label_graph import label_graph
 from mlc.heads.label_powerset import label_powerset
-from mlc.heads.label_sequence import label_sequence
 from mlc.heads.label_query import label_query
 from mlc.heads.label_sequence import label_sequence
 from mlc.heads.low_rank import low_rank

@@ -28,8 +28,8 @@ def label_sequence(
       P(l_t = j | h, l_1 .. l_{t-1}) = softmax_j(W h + b + U s_t + I_t)
 
   over the L labels and a stop; the mask I_t is -inf for what may not come. It
-  costs a step for each label that is there and not for each that could be:
-  made for thousands of labels of which an example has a few.
+  takes `max_length` steps and not one for each label that could be: made for
+  thousands of labels of which an example has a few.
 
   'frequency' says labels from the most to the least frequent one, and I_t rules
   out all that stand before the last one said. A label set then has exactly one
@@ -42,10 +42,11 @@ def label_sequence(
 
       - sum_t log P(l_t in y | h, l_1 .. l_{t-1}) - log P(stop | h, all of y)
 
-  where any label of y not said yet is right. By Jensen its mean over the draws
-  is an upper bound of -log p(y | h), tight when all orders give the same value;
-  draws are not differentiated, which leaves the gradient of that bound for a
-  fixed law of the draws. Without a key the draws are the same each time.
+  where any label of y not said yet is right (exp of minus this is an unbiased
+  estimate of p(y | h)). By Jensen its mean over the draws is an upper bound of
+  -log p(y | h), tight when all orders give the same value; draws are not
+  differentiated, which leaves the gradient of that bound for a fixed law of the
+  draws. Without a key the draws are the same each time.
 
   After `max_length` = T labels without a stop, the rest comes in one step and
   no row is cut: each label j that may still come is in y with the odds that it
@@ -67,11 +68,11 @@ def label_sequence(
     less likely than the greedy decision, and marginals are the mean over
     sampled paths of P(y_j = 1 | h, the labels of y before j). In free order
     marginals are shares of draws, and the mode is the set whose kept sequences
-    weigh most together. Either way their standard error is at most
-    0.5 / sqrt(num_samples). Parameters: `kernel` [D, L+1] and `bias` [L+1] (W
-    and b, the stop last), `readout` (U) [L+1, width], `embedding` (e)
-    [L, width], `start` (A and a), `gru`, and `frozen`: `rank` [L], the place of
-    each label in the order of frequency.
+    (each with its likeliest rest) weigh most together. Either way the standard
+    error of marginals is at most 0.5 / sqrt(num_samples). Parameters: `kernel`
+    [D, L+1] and `bias` [L+1] (W and b, the stop last), `readout` (U)
+    [L+1, width], `embedding` (e) [L, width], `start` (A and a), `gru`, and
+    `frozen`: `rank` [L], the place of each label in the order of frequency.
 
   Raises:
     ValueError: for an unknown order, a size below 1 or a negative length; from
