@@ -50,9 +50,9 @@ def measured(
     truth: `information`, the mean over rows and pairs of I(y_j; y_k | x) in
       nats, where p(y | x) is known; else None.
     runs: for each selected run its `seed` and `fold`; `residual`, from its
-      recalibrated marginals on test rows: `dependence.Conditional`, and the `strongest` pairs; `model`,
-      the mean of I(y_j; y_k | x) in the model, on some test rows, and
-      `exactness`; None where the head has no exact pairs.
+      recalibrated marginals on test rows: `dependence.Conditional`, and the
+      `strongest` pairs; `model`, the mean of I(y_j; y_k | x) in the model, on
+      some test rows, and `exactness`; None where the head has no exact pairs.
   """
   of_model = _of_model(model, data, trial, selected, params)
   return {
