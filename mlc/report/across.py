@@ -97,7 +97,34 @@ def dependence_section(records: Sequence[Record], baseline: str) -> str:
     'labels share through x counts in them. Information in nats, of pairs the '
     'mean; the best tree is a lower bound of the total correlation; a dash '
     'where label sets are too many to be counted, or the truth is not '
-    'known.</p></section>'
+    f'known.</p>{_models(records, measured)}</section>'
+  )
+
+
+def _models(
+  records: Sequence[Record], measured: Sequence[dependence.Strength]
+) -> str:
+  """What the trained models hold for true, beside the truth where known."""
+  found = dependence.of_models(records)
+  methods = list(dict.fromkeys(method for _, method in found))
+  if not methods:
+    return ''
+  head = _head(
+    ('', 'data set'), ('n', 'true'), *(('n', escape(m)) for m in methods)
+  )
+  rows = ''
+  for s in measured:
+    cells = [s.truth, *(found.get((s.dataset, m)) for m in methods)]
+    text = ''.join(f'<td class="n">{_nats(value)}</td>' for value in cells)
+    rows += f'<tr><th scope="row">{escape(s.dataset)}</th>{text}</tr>\n'
+  table = html_tables.scrolling(
+    f'<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>', 'In the models'
+  )
+  return (
+    '<details><summary>Dependence given x in the trained models</summary>'
+    f'{table}<p class="legend">Mean over pairs and test rows of '
+    'I(y<sub>j</sub>; y<sub>k</sub> | x) in nats, by the model itself, over '
+    'seeds and folds; a dash where the head has no exact pairs.</p></details>'
   )
 
 

@@ -87,6 +87,22 @@ def strengths(records: Sequence[Record], baseline: str) -> tuple[Strength, ...]:
   return tuple(sorted(found, key=lambda s: s.residual.mean))
 
 
+def of_models(records: Sequence[Record]) -> dict[tuple[str, str], float]:
+  """(data set, method) -> mean I(y_j; y_k | x) in the trained models, nats.
+
+  Only heads whose pairs are exact have one.
+  """
+  names = labels(records)
+  found = {}
+  for record in records:
+    runs = record.dependence.get('runs') or ()
+    numbers = [run['model'] for run in runs if run.get('model') is not None]
+    if record.status == 'ok' and numbers:
+      key = record.dataset, names[record.run_id]
+      found[key] = float(np.mean(numbers))
+  return found
+
+
 def points(
   records: Sequence[Record], metric: Measure, baseline: str
 ) -> tuple[Point, ...]:

@@ -152,6 +152,24 @@ def test_runs_that_measured_nothing_leave_the_page_as_it_was(records):
   assert 'How dependent the labels are' not in text
 
 
+def test_what_the_models_hold_for_true_stands_beside_the_truth(records):
+  graph = _dependence(0.1)
+  for run in graph['runs']:
+    run['model'] = 0.02 + 0.001 * run['seed']
+  records[2] = dataclasses.replace(records[2], dependence=graph)
+  none = _dependence(0.1)
+  for run in none['runs']:
+    run['model'] = None
+  records[1] = dataclasses.replace(records[1], dependence=none)
+  found = dependence.of_models(records)
+  assert found['weak', 'graph'] == pytest.approx(0.021)
+  assert found['weak', BASE] == 0.0
+  assert ('weak', 'chain') not in found
+  text = html.page(records)
+  assert 'Dependence given x in the trained models' in text
+  assert '<td class="n">0.021</td>' in text
+
+
 def test_many_methods_look_different():
   looks = [dependence.look(i) for i in range(64)]
   assert len({(x['color'], x['marker']) for x in looks}) == 64
