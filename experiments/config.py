@@ -47,8 +47,9 @@ class Search:
       (lbfgs has none).
     l2s: penalties tried likewise; with lbfgs 1 is scikit-learn's C = 1, with
       adamw it is the decoupled weight decay.
-    link_l2s: penalties tried likewise for the weights with which a chain hears
-      other labels, each with each of the l2s; empty lets them share l2.
+    link_l2s: penalties tried likewise for the links, the weights by which
+      labels act on labels (in chains, stacked and ising), each with each of
+      the l2s; empty lets them share l2.
   """
 
   seeds: int = 5

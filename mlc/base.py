@@ -4,7 +4,7 @@ Shapes are written in the signatures. Labels stand on the last axis, in the
 data set's own order, always. `key=None` means deterministic. Parameters are
 pytrees of arrays; a leaf below the dictionary key `frozen` is data that the
 head carries (a label order, a table of label sets) and is never trained. A
-leaf below the key `links` weighs labels that are inputs, and may be given a
+leaf below the key `links` weighs what labels do to labels, and may be given a
 penalty of its own.
 """
 
