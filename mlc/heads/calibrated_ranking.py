@@ -41,8 +41,10 @@ def calibrated_ranking(
   so that they exceed one half exactly where the paper's decision is on and rank
   the labels as the paper does (labels with equal votes tie). The one number a
   is fitted to the known labels of the training rows beside the pairs, by
-  cross-entropy in which the votes are constant. They are calibrated by this
-  slope alone and marked as estimated.
+  cross-entropy in which the votes are constant: train with adamw, a line
+  search sees them jump. The marginals are calibrated by this slope alone and
+  marked as estimated; votes tie often, and from one row to another they compare
+  less well than probabilities.
 
   With pairs = 'scores' the pairs share scores, f_ij = s_i - s_j (Bradley and
   Terry): L + 1 linear maps for any number of labels, a ranking without ties and
