@@ -63,14 +63,7 @@ def write_report(
     )
   directory = pathlib.Path(study_dir)
   drawn = _figures(records, baseline, metrics)
-  extra: list[tuple[str, str, str]] = []
-  for title, figure, caption in figures_of_study:
-    svg = figure
-    if not isinstance(figure, str):
-      saved = drawing.saved(figure)
-      drawn[f'study-{len(extra)}-{_slug(title)}'] = (title, saved)
-      svg = saved['svg'].decode()
-    extra.append((title, svg, caption))
+  extra = _of_study(drawn, figures_of_study)
   texts = {
     'results.csv': results_csv(records),
     'summary.csv': tables.summary_csv(records),
@@ -138,6 +131,21 @@ def _figures(
   if forms:
     drawn['dependence'] = ('Gain against dependence', forms)
   return drawn
+
+
+def _of_study(
+  drawn: Drawn, figures: Sequence[tuple[str, Any, str]]
+) -> list[tuple[str, str, str]]:
+  """(title, SVG, caption) of the study's figures, added to those drawn."""
+  extra: list[tuple[str, str, str]] = []
+  for title, figure, caption in figures:
+    svg = figure
+    if not isinstance(figure, str):
+      saved = drawing.saved(figure)
+      drawn[f'study-{len(extra)}-{_slug(title)}'] = (title, saved)
+      svg = saved['svg'].decode()
+    extra.append((title, svg, caption))
+  return extra
 
 
 def _described(drawn: Drawn) -> dict[str, str]:
