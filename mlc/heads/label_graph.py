@@ -1,5 +1,6 @@
 """Message passing on a graph of the labels, which yields their classifiers."""
 
+import functools
 from typing import Literal
 
 import jax
@@ -39,15 +40,11 @@ def label_graph(
   1, which is the normalisation of the paper's A. Where labels seldom come
   together, as on scene, no P_ij reaches the threshold and A is I.
 
-  The labels exchange what they know about *features*, never decisions: given h
-  they are independent, p(y | h) is a product, and only its marginals can gain,
-  by sharing parameters between labels that come together; rank(C) <= width.
-  The graph is one for all examples. With graph='none' the sharing that is left
-  is that of the maps W: the control for what the graph adds.
-
-  Of the paper's model this is the label branch: the embeddings E are learned
-  (the paper has fixed word vectors), and b is added, since features need not be
-  the non-negative ones of a pooled image network.
+  The graph is one for all examples, and shares parameters: given h the labels
+  are independent, p(y | h) is a product, and only its marginals can gain;
+  rank(C) <= width. With graph='none' the sharing that is left is that of the
+  maps W: the control for what the graph adds. Unlike in the paper E is learned
+  (not word vectors), and the labels have offsets b.
 
   Args:
     num_labels: L.
@@ -75,39 +72,58 @@ def label_graph(
   """
   _check_options(graph, threshold, reweight, width, depth)
 
-  def init(key, h, y, *, where=None, weight=None):
-    embedding_key, graph_key, layer_key = jax.random.split(key, 3)
-    shape = (num_labels, width)
-    params = {
-      'embedding': jax.random.normal(embedding_key, shape, h.dtype),
-      'layers': _layers(layer_key, width, depth, h),
-      'bias': jnp.zeros(num_labels, h.dtype),
-    }
-    if graph == 'cooccurrence':
-      p = conditional_frequency(y, where, weight)
-      adjacency = _adjacency(p >= threshold, reweight).astype(h.dtype)
-      params['frozen'] = {'adjacency': adjacency}
-    if graph == 'learned':
-      source, target = jax.random.normal(graph_key, (2, *shape), h.dtype)
-      params |= {'source': source, 'target': target}
-    return params
-
-  def adjacency(params):
-    if graph == 'none':
-      return jnp.eye(num_labels)
-    if graph == 'learned':
-      return _learned(params['source'], params['target'], reweight)
-    return params['frozen']['adjacency']
-
-  def apply(params, h, *, key=None):
-    del key
-    a, z = adjacency(params), params['embedding']
-    for t in range(depth):
-      z = a @ z @ params['layers'][f'kernel_{t}']
-      z = jax.nn.leaky_relu(z, _SLOPE) if t < depth - 1 else z
-    return h @ z.T / h.shape[-1] ** 0.5 + params['bias'][None, :]
-
+  init = functools.partial(
+    _init, num_labels, graph, threshold, reweight, width, depth
+  )
+  apply = functools.partial(_apply, reweight)
   return product('label_graph', num_labels, init, apply)
+
+
+def _init(
+  num_labels,
+  graph,
+  threshold,
+  reweight,
+  width,
+  depth,
+  key,
+  h,
+  y,
+  *,
+  where=None,
+  weight=None,
+):
+  embedding_key, graph_key, layer_key = jax.random.split(key, 3)
+  shape = (num_labels, width)
+  params = {
+    'embedding': jax.random.normal(embedding_key, shape, h.dtype),
+    'layers': _layers(layer_key, width, depth, h),
+    'bias': jnp.zeros(num_labels, h.dtype),
+  }
+  if graph == 'cooccurrence':
+    p = conditional_frequency(y, where, weight)
+    adjacency = _adjacency(p >= threshold, reweight).astype(h.dtype)
+    params['frozen'] = {'adjacency': adjacency}
+  if graph == 'learned':
+    source, target = jax.random.normal(graph_key, (2, *shape), h.dtype)
+    params |= {'source': source, 'target': target}
+  return params
+
+
+def _apply(reweight, params, h, *, key=None):
+  del key
+  z, layers = params['embedding'], params['layers']
+  if 'source' in params:
+    a = _learned(params['source'], params['target'], reweight)
+  elif params.get('frozen'):
+    a = params['frozen']['adjacency']
+  else:
+    a = jnp.eye(len(z), dtype=z.dtype)
+  last = len(layers) - 1
+  for t in range(last + 1):
+    z = a @ z @ layers[f'kernel_{t}']
+    z = jax.nn.leaky_relu(z, _SLOPE) if t < last else z
+  return h @ z.T / h.shape[-1] ** 0.5 + params['bias'][None, :]
 
 
 def conditional_frequency(

@@ -28,12 +28,11 @@ def label_query(
                                   the tokens f, then passes through an MLP
       P(y_j = 1 | h) = sigmoid(w_j . q_{k(j)}^depth + b_j)
 
-  Each query weighs the tokens in its own way: what is modelled is which
-  features matter to which label. Given h the labels are independent, p(y | h)
-  is a product, and only its marginals can gain; a dependence that is left when
-  h is given (labels that exclude each other, or come together by chance) is
-  beyond it. Between queries only features pass, in self-attention, and at
-  depth 1, where the queries are still the embeddings, nothing of h does.
+  What is modelled is which features matter to which label. Given h the labels
+  are independent, p(y | h) is a product, and only its marginals can gain: that
+  labels exclude each other, or come together beyond what h tells, it cannot
+  say. Between queries only features pass, in self-attention, and at depth 1,
+  where the queries are still the embeddings, nothing of h does.
 
   With groups = 0 there is one query a label (Query2Label): labels in another
   order give the same in that order. Otherwise consecutive labels share a query,
@@ -41,10 +40,9 @@ def label_query(
   time and memory grow with the number of queries (at 983 labels a step with 100
   groups takes a tenth of the time). The order of the labels matters then.
 
-  An encoder that gives one vector h [batch, dim] gets `tokens` linear maps of
-  it as tokens. Of h [batch, T, dim] the T tokens are taken as they are, each
-  projected to `width`; they are a set, and to mark an order among them is up to
-  the encoder.
+  Of h [batch, dim] `tokens` linear maps are the tokens; of h [batch, T, dim]
+  the T tokens themselves are, each projected to `width`. They are a set: to
+  mark an order among them is up to the encoder.
 
   Args:
     num_labels: L.
@@ -72,19 +70,10 @@ def label_query(
     multi-label classification, 2021, section 3.2.
     Ridnik, Sharir, Ben-Cohen, Ben-Baruch, Noy, ML-Decoder: scalable and
     versatile classification head, WACV 2023 (2021), sections 2.3 and 2.4.
-    Xiong et al., On layer normalization in the transformer architecture,
-    ICML 2020 (norm before the branch).
   """
   _check_options(groups, tokens, width, heads, depth, dropout)
   network = _Decoder(
-    num_labels,
-    -(-num_labels // min(groups, num_labels)) if groups else 1,
-    tokens,
-    width,
-    heads,
-    depth,
-    self_attention,
-    dropout,
+    num_labels, groups, tokens, width, heads, depth, self_attention, dropout
   )
 
   def init(key, h, y, *, where=None, weight=None):
@@ -102,7 +91,7 @@ class _Decoder(nn.Module):
   """A transformer decoder from queries and tokens to logits."""
 
   num_labels: int
-  group_size: int
+  groups: int
   tokens: int
   width: int
   heads: int
@@ -113,7 +102,9 @@ class _Decoder(nn.Module):
   @nn.compact
   def __call__(self, h: Float[Array, 'batch *dims'], key: Key | None = None):
     f = self._features(h)
-    queries = -(-self.num_labels // self.group_size)
+    num_labels = self.num_labels
+    group_size = -(-num_labels // min(self.groups or num_labels, num_labels))
+    queries = -(-num_labels // group_size)
     q = self.param('query', nn.initializers.normal(1.0), (queries, self.width))[
       None
     ]
@@ -124,11 +115,11 @@ class _Decoder(nn.Module):
     readout = self.param(
       'readout',
       nn.initializers.lecun_normal(in_axis=1, out_axis=2, batch_axis=(0,)),
-      (queries, self.width, self.group_size),
+      (queries, self.width, group_size),
     )
-    bias = self.param('bias', nn.initializers.zeros, (self.num_labels,))
+    bias = self.param('bias', nn.initializers.zeros, (num_labels,))
     logits = jnp.einsum('bkw,kwg->bkg', q, readout)
-    logits = logits.reshape(len(h), -1)[:, : self.num_labels]
+    logits = logits.reshape(len(h), -1)[:, :num_labels]
     return logits + bias[None, :]
 
   def _features(self, h):
