@@ -123,11 +123,8 @@ def beam_search(
 ]:
   """The best label vectors found with `width` prefixes kept at each label.
 
-  Whatever was dropped on the way is bounded: no completion of a prefix is
-  likelier than the prefix, times the probability of the likelier value of each
-  label behind it, for which log sigmoid of the largest |z_i| that any values of
-  the labels before i allow is an upper bound. A vector at least as likely as
-  the bound is the mode, up to rounding.
+  Whatever was dropped is bounded by its prefix and `_best_behind`: a vector at
+  least as likely as the bound is the mode, up to rounding.
 
   Args:
     logits: of each label from h alone.
@@ -194,7 +191,11 @@ def beam_search(
 def _best_behind(
   logits: Float[Array, 'batch labels'], links: Float[Array, 'labels labels']
 ) -> Float[Array, 'batch labels']:
-  """No labels behind k are likelier than this given any up to k, in nats."""
+  """No labels behind k are likelier than this given any up to k, in nats.
+
+  Each has its likelier value, at the largest |z_i| that any values of the
+  labels before it allow: sum_{i>k} max log sigmoid(|z_i|).
+  """
   highest = logits + jnp.sum(jnp.maximum(links, 0.0), axis=0)[None, :]
   lowest = logits + jnp.sum(jnp.minimum(links, 0.0), axis=0)[None, :]
   best = jax.nn.log_sigmoid(jnp.maximum(highest, -lowest))
