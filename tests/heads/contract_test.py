@@ -123,6 +123,14 @@ HEADS = [
   ('calibrated_ranking', calibrated_ranking),
   ('ranking_by_scores', functools.partial(calibrated_ranking, pairs='scores')),
 ]
+# One of each kind: a product, one label of many, a chain, a table, sets.
+QUICK = {
+  'binary_relevance',
+  'softmax',
+  'classifier_chain',
+  'ising',
+  'label_powerset',
+}
 FACTORIES = [
   bernoulli_mixture,
   binary_relevance,
@@ -230,9 +238,17 @@ def all_answers(head):
   return ask
 
 
-@pytest.fixture(scope='module', params=HEADS, ids=[name for name, _ in HEADS])
+@pytest.fixture(
+  scope='module',
+  params=[
+    pytest.param(
+      factory, id=name, marks=() if name in QUICK else pytest.mark.slow
+    )
+    for name, factory in HEADS
+  ],
+)
 def case(request):
-  head = build(request.param[1])
+  head = build(request.param)
   h, y = training_rows(head)
   params = quick_jit(head.init)(jax.random.key(1), h, y)
   params = disturbed(params, 2)
