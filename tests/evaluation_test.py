@@ -120,6 +120,7 @@ def test_numbers_are_those_of_scikit_learn(decoder, weighted):
     assert result.values[decoder][name] == pytest.approx(value, abs=2e-6), name
 
 
+@pytest.mark.slow
 def test_numbers_of_the_distribution_are_the_same_for_all_decoders():
   _, result = judged(False)
   kinds = metrics.multilabel()
@@ -174,6 +175,7 @@ def test_a_table_asked_once_answers_as_the_head_does(make):
     np.testing.assert_allclose(one, other, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_the_share_of_rows_with_a_proved_mode():
   """Of a beam over 17 labels; padding does not count."""
   head = classifier_chain(17, beam_width=2)
@@ -243,6 +245,7 @@ def test_the_report_knows_the_parts_of_a_regret():
   assert (measure.better, measure.scale) == ('lower', 100.0)
 
 
+@pytest.mark.slow
 def test_regret_is_the_expected_loss_over_that_of_the_best_decision():
   vectors, p, decisions, scores, weight = random_world()
 

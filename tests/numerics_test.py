@@ -88,6 +88,7 @@ def sparse():
   return matrix.toarray(), rows
 
 
+@pytest.mark.slow
 def test_sparse_rows_are_the_matrix(sparse):
   dense, rows = sparse
   np.testing.assert_allclose(numerics.to_dense(rows), dense, rtol=1e-6)

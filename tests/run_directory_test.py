@@ -491,6 +491,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_killed_between_any_two_operations(tmp_path):
   child = python(KILLED, tmp_path)
   out, err = child.communicate(timeout=60)

@@ -31,6 +31,7 @@ def test_yeast():
   assert len(np.unique(data.y, axis=0)) == 198
 
 
+@pytest.mark.slow
 def test_movies(movies):
   assert movies.x.shape == (17029, 4096)
   assert movies.num_labels == 21
@@ -72,6 +73,7 @@ def test_digits():
   assert (data.x.min(), data.x.max()) == (0.0, 1.0)
 
 
+@pytest.mark.slow
 def test_the_packages_are_not_imported():
   code = (
     'import sys\n'

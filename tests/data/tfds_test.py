@@ -203,6 +203,7 @@ def test_the_builder_alone_says_how_it_is_used():
     tfds.Mlc(config=tfds.MultiLabelConfig(name='x'))
 
 
+@pytest.mark.slow
 def test_no_tensorflow_is_imported_and_tfds_only_when_asked_for(tmp_path):
   program = f"""
 import sys

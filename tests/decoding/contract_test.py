@@ -46,6 +46,7 @@ def fitted():
   return head, jax.tree.map(lambda leaf: 3 * leaf, params), h, y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', DECODERS)
 def test_runs_are_decided_together_and_compiled_once(name, fitted):
   head, params, h, y = fitted
@@ -72,6 +73,7 @@ def test_runs_are_decided_together_and_compiled_once(name, fitted):
     np.testing.assert_array_equal(together[run], alone(one))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', DECODERS)
 def test_only_a_decoder_that_learns_has_a_state(name, fitted):
   head, params, h, y = fitted

@@ -28,6 +28,7 @@ def best_f1(p, y, weight):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seed', range(5))
 def test_no_threshold_has_a_larger_f1(seed):
   rng = np.random.default_rng(seed)
@@ -59,6 +60,7 @@ def test_no_threshold_has_a_larger_f1(seed):
   np.testing.assert_array_equal(state['pooled'], np.arange(6) == 5)
 
 
+@pytest.mark.slow
 def test_a_row_that_does_not_count_changes_nothing():
   params = jnp.asarray([[2.0], [1.0], [-1.0]]).repeat(6, axis=1)
   y = jnp.asarray([[1.0], [0.0], [0.0]]).repeat(6, axis=1)
@@ -172,6 +174,7 @@ def test_otsu_parts_the_probabilities_without_their_truth(sample):
   np.testing.assert_array_equal(state['threshold'], other['threshold'])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('beta', [0.5, 1.0, 2.0])
 def test_no_combination_of_thresholds_has_a_larger_micro_f(beta, sample):
   logits, y, where, weight = (

@@ -120,6 +120,7 @@ def test_f_beta_is_optimal(num_labels, beta, table_head, random_tables):
   assert shortfall(tables, decisions, f_table(num_labels, beta)).max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('beta', [0.5, 1.0, 2.0])
 def test_the_expected_f_of_the_decision_is_returned(beta, random_tables):
   tables = random_tables(0, JOINTS_PER_SIZE, 6)
@@ -180,6 +181,7 @@ def test_a_product_head_decides_as_its_table(num_labels, table_head):
     assert shortfall(tables, decisions, values).max() < 2e-6, decoder.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_labels', [1, 3, 8])
 def test_independent_labels_need_no_table(num_labels):
   """In closed form from the marginals, against the table of their product."""

@@ -82,6 +82,7 @@ def test_sparse_rows_are_divided_by_the_standard_deviation_of_sklearn():
   assert np.std(np.asarray(ours)[:, 2]) == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_sparse_and_dense_rows_have_the_same_scale():
   x, rows = _sparse()
   init = standardized(identity()).init

@@ -79,6 +79,7 @@ def test_training_compiles_before_the_second_epoch_only(task):
   json.dumps(row)
 
 
+@pytest.mark.slow
 def test_compiling_between_epochs_is_seen(task, monkeypatch):
   real = training.fit
 

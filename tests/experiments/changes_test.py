@@ -92,6 +92,7 @@ class TestChanges:
     assert len(compiled) == count
     assert outcome.seconds < 1.0
 
+  @pytest.mark.slow
   def test_a_constant_label_is_allowed_and_reported(self, partial):
     assert re.search(
       r'note: 1 of 4 labels are always 1 .* y3', partial.log_path.read_text()
@@ -106,6 +107,7 @@ class TestChanges:
     assert 'epochs: 3 -> 2' in outcome.err
     assert contents(tmp_path) == before
 
+  @pytest.mark.slow
   def test_the_config_of_the_checkpoint(
     self, partial, command, tmp_path, contents
   ):

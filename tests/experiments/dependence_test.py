@@ -20,6 +20,7 @@ def _fitted(head, rows=3, dim=4):
   return jax.jit(head.init)(jax.random.key(0), x, y), h
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('table', [True, False])
 def test_pairs_of_a_head_by_enumeration(table):
   head = label_powerset(3, 8)
@@ -41,6 +42,7 @@ def test_a_head_without_exact_pairs_is_refused():
     dependence.pairs_of(head, {}, jnp.zeros((1, 2)))
 
 
+@pytest.mark.slow
 def test_a_run_says_how_dependent_its_labels_are(finished):
   told = finished.read_results()['dependence']
   json.dumps(told, allow_nan=False)

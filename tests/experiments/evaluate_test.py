@@ -219,6 +219,7 @@ def test_a_done_run_is_skipped_and_shown(finished, command, contents):
   assert contents(finished.path) == before
 
 
+@pytest.mark.slow
 def test_a_missing_result_is_made_again(copied, rows_of, tiny, command):
   """What DONE vouches for and is gone is computed again, from checkpoints."""
   wanted = rows_of(copied)

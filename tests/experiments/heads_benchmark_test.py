@@ -66,6 +66,7 @@ def test_heads_are_timed_and_refusals_are_shown(monkeypatch, capsys):
       assert math.isfinite(row[f'{what}_growth'])
 
 
+@pytest.mark.slow
 def test_what_needs_too_much_memory_is_not_tried(monkeypatch):
   monkeypatch.setattr(heads, '_MOST_BYTES', 0)
   (row,) = heads.measure_heads(

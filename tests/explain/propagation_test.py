@@ -94,6 +94,7 @@ def mean(values, weights):
   return sum(np.multiply(values, weights)) / sum(weights)
 
 
+@pytest.mark.slow
 def test_positions_are_those_of_loops():
   params, (h, y, where, weight) = chain_params(), drawn()
   found = ask(
@@ -154,6 +155,7 @@ def test_flips_are_those_of_loops(block, monkeypatch):
   assert (found.change[rank[:, None] > rank[None, :]] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_chain_of_three_worked_by_hand():
   """Logits -1 + 2 y_before: what is forced on pulls on all that follow."""
   links = jnp.zeros((3, 3)).at[0, 1].set(2.0).at[1, 2].set(2.0)
@@ -177,6 +179,7 @@ def test_a_chain_of_three_worked_by_hand():
   np.testing.assert_array_equal(at.free_running, [1, 1, np.nan])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('independent', [True, False])
 def test_without_links_nothing_propagates(independent):
   head = (binary_relevance if independent else classifier_chain)(LABELS)
@@ -195,6 +198,7 @@ def test_without_links_nothing_propagates(independent):
   np.testing.assert_allclose(total.effect, np.eye(LABELS), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('given_others', [True, False])
 def test_influence_is_that_of_the_table(given_others):
   params, (h, y, where, weight) = chain_params(link=1.0), drawn()
@@ -234,6 +238,7 @@ def test_influence_is_that_of_the_table(given_others):
   np.testing.assert_allclose(np.diag(found.effect), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_searches_are_told_from_the_mode():
   params, (h, y, _, weight) = chain_params(seed=3, link=3.0), drawn()
   where = jnp.asarray(np.arange(ROWS)[:, None] != 4).repeat(LABELS, 1)

@@ -66,6 +66,7 @@ def test_prefix_tree_is_the_product_rule_on_every_vector(num_labels):
   np.testing.assert_allclose(table, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_prefix_tree_keeps_its_precision_where_logits_are_large():
   logits, links = chain(20, 8, link=8.0)
   table = prefix_tree(30.0 * logits, links)
@@ -105,6 +106,7 @@ def test_blocks_decide_like_a_scan_over_1000_labels():
   assert 0.2 < y.mean() < 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('block', [3, 32])
 def test_a_wide_beam_lists_all_vectors_in_order(block):
   logits, links = chain(4, 5, seed=3, link=2.0)
@@ -120,6 +122,7 @@ def test_a_wide_beam_lists_all_vectors_in_order(block):
     np.testing.assert_array_equal(kept[b], expected)
 
 
+@pytest.mark.slow
 def test_a_beam_of_half_the_prefixes_is_exact():
   logits, links = chain(200, 6, seed=4, link=3.0)
   kept, score, _ = beam_search(logits, links, width=32)
@@ -155,6 +158,7 @@ def test_a_beam_with_more_places_than_vectors_leaves_them_impossible():
   assert np.isneginf(score[:, 4:]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('width', [1, 2, 4])
 @pytest.mark.parametrize('link', [0.5, 2.0])
 def test_what_is_certified_is_the_mode(width, link):
@@ -181,6 +185,7 @@ def test_what_is_certified_is_the_mode(width, link):
     assert missed.any()
 
 
+@pytest.mark.slow
 def test_a_beam_that_drops_nothing_is_certain():
   logits, links = chain(10, 4, seed=8, link=3.0)
   _, score, bound = beam_search(logits, links, width=16)

@@ -53,6 +53,7 @@ def greedy_order(of_pair):
   return order
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seed', range(3))
 def test_information_and_its_order_are_those_of_loops(seed):
   y, where, weight = sample(seed)
@@ -74,6 +75,7 @@ def test_information_and_its_order_are_those_of_loops(seed):
   np.testing.assert_array_equal(np.argsort(rank), greedy_order(expected))
 
 
+@pytest.mark.slow
 def test_every_label_stands_behind_its_parent_in_the_best_tree():
   """The star 3 - {0, 1, 2} and the arm 2 - 4 - 5, with ever weaker edges."""
   rng = np.random.default_rng(0)
@@ -108,6 +110,7 @@ def test_rare_labels_stand_last():
   np.testing.assert_array_equal(np.argsort(rank), np.argsort(-np.array(share)))
 
 
+@pytest.mark.slow
 def test_equal_labels_keep_the_order_of_the_data():
   y = jnp.tile(jnp.asarray([[0.0], [1.0]]), (1, 5))
   np.testing.assert_array_equal(chain_order.by_frequency(y), np.arange(5))
@@ -120,6 +123,7 @@ def test_equal_labels_keep_the_order_of_the_data():
     np.testing.assert_array_equal(rank, np.arange(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('order', ['frequency', 'mutual_information'])
 def test_predictions_come_back_in_the_order_of_the_data(order):
   """A chain whose biases tell the labels apart, whatever its order."""

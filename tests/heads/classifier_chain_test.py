@@ -127,6 +127,7 @@ def test_naming_labels_otherwise_changes_nothing_else():
   )
 
 
+@pytest.mark.slow
 def test_without_links_it_is_binary_relevance():
   chain, params = random_chain(5, link=0.0)
   independent = binary_relevance(5)
@@ -213,6 +214,7 @@ def test_the_searched_mode_is_exact_with_a_wide_beam(no_tables):
   )
 
 
+@pytest.mark.slow
 def test_the_searched_mode_is_never_less_likely_than_greedy():
   head, params = random_chain(24, link=2.0, beam_width=2)
   assert head.exactness['mode'] == 'searched'

@@ -25,6 +25,7 @@ def made(num_labels=3):
   return enumerated('table', num_labels, init, lambda params, h: params)
 
 
+@pytest.mark.slow
 def test_log_prob_and_conditional_and_partial():
   head = made()
   h = jnp.zeros((4, 1))

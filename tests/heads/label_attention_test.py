@@ -51,6 +51,7 @@ def test_labels_read_each_other_through_the_blocks_only(depth):
   np.testing.assert_array_equal(reads, expected)
 
 
+@pytest.mark.slow
 def test_the_true_labels_never_reach_a_logit():
   head, params, h = made()
   a, b = (head.logits(params, h, jnp.full((3, 4), v)) for v in (0.0, 1.0))

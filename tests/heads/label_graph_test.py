@@ -142,6 +142,7 @@ def test_labels_in_another_order_give_the_same_in_that_order(graph):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_labels', [1, 983])
 @pytest.mark.parametrize('graph', ['cooccurrence', 'learned'])
 def test_no_labels_seen(graph, num_labels):

@@ -37,6 +37,7 @@ def tabulate(head, params, h):
   return quick_jit(table)(params, h)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_labels', [4, 70])
 def test_the_table_holds_the_distinct_sets_of_the_counted_rows(num_labels):
   h, y = rows(40, num_labels, p=0.05)
@@ -120,6 +121,7 @@ def test_an_unseen_set_is_finite_by_default_and_impossible_on_demand():
   assert np.isfinite(quick_jit(jax.grad(loss))(params['kernel'])).all()
 
 
+@pytest.mark.slow
 def test_the_mode_may_be_a_set_that_training_never_showed():
   # Every label in 3 of 5 rows and never all three: 111 is the usual vector.
   y = jnp.asarray(

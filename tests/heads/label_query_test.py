@@ -75,6 +75,7 @@ def logits_by_hand(params, h, tokens, group_size):
   return np.stack(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('groups', 'group_size'), [(0, 1), (3, 2)])
 def test_logits(groups, group_size):
   head, params, h = made(5, groups=groups, tokens=3, depth=2)
@@ -99,6 +100,7 @@ def test_labels_are_shared_out_among_at_most_that_many_queries(
   assert (queries, group_size) == expected
 
 
+@pytest.mark.slow
 def test_labels_in_another_order_give_the_same_in_that_order():
   head, params, h = made(5, depth=2)
   order = np.array([3, 0, 4, 1, 2])
@@ -111,6 +113,7 @@ def test_labels_in_another_order_give_the_same_in_that_order():
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('self_attention', [True, False])
 @pytest.mark.parametrize('groups', [0, 2])
 def test_queries_read_each_other_by_self_attention_only(self_attention, groups):
@@ -127,6 +130,7 @@ def test_queries_read_each_other_by_self_attention_only(self_attention, groups):
   )
 
 
+@pytest.mark.slow
 def test_an_encoders_own_tokens_are_a_set():
   head, params, h = made(shape=(ROWS, 6, DIM))
   logits = quick_jit(head.logits)
@@ -142,6 +146,7 @@ def test_an_encoders_own_tokens_are_a_set():
   assert (jnp.abs(gradient).max(-1) > 1e-6).all()
 
 
+@pytest.mark.slow
 def test_dropout_needs_a_key():
   head, params, h = made(dropout=0.5)
   logits = quick_jit(head.logits)
@@ -155,6 +160,7 @@ def test_dropout_needs_a_key():
   assert (rows[0] != rows[1]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('num_labels', 'groups'), [(1, 0), (983, 50)])
 def test_from_one_label_to_many(num_labels, groups):
   head, params, h = made(num_labels, groups=groups)

@@ -96,6 +96,7 @@ def exact_table(params, h, length, free):
   return table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('max_length', [0, 1, 2])
 def test_p_is_that_of_the_only_sequence(max_length):
   head, params, _ = made(max_length=max_length)
@@ -112,6 +113,7 @@ def test_p_is_that_of_the_only_sequence(max_length):
     np.testing.assert_allclose(np.exp(found), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_minimises_the_negative_log_likelihood():
   head, params, y = made()
   h = features(12)
@@ -164,6 +166,7 @@ def test_free_order(max_length):
     np.testing.assert_array_equal(distribution.code(mode), table.argmax(-1))
 
 
+@pytest.mark.slow
 def test_the_order_is_that_of_frequency_among_what_is_known():
   head = label_sequence(3)
   y = jnp.asarray([[0, 1, 0], [0, 1, 1], [1, 1, 1], [1, 0, 0]], jnp.float32)
@@ -204,6 +207,7 @@ def test_beyond_the_table(max_length, monkeypatch):
   np.testing.assert_array_equal(mode, distribution.table_mode(table))
 
 
+@pytest.mark.slow
 def test_one_label():
   head, params, _ = made(1, card=0.5)
   h = features(5)

@@ -94,6 +94,7 @@ def test_no_labels_seen_leaves_an_orthogonal_basis(num_labels):
   )
 
 
+@pytest.mark.slow
 def test_the_logits_span_rank_dimensions():
   h, y = rows(30, 20)
   head = low_rank(20, rank=3)

@@ -108,6 +108,7 @@ def test_a_label_hears_the_known_others_through_the_blocks_only(depth):
   np.testing.assert_array_equal(heard, np.broadcast_to(expected, (4, 4)))
 
 
+@pytest.mark.slow
 def test_naming_labels_otherwise_changes_nothing_else():
   head, params, h, y = made()
   new = np.array([2, 0, 3, 1])

@@ -157,6 +157,7 @@ def test_overlapping_subsets_have_no_joint():
   assert given == {'logits', 'marginals', 'objective'}
 
 
+@pytest.mark.slow
 def test_subsets_of_one_label_are_binary_relevance():
   head, params, h, y = made(size=1, overlap=False)
   order = np.argsort(np.asarray(params['frozen']['labels'])[:, 0])

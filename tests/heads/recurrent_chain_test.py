@@ -65,6 +65,7 @@ def paper_logits(params, h, y):
   return z
 
 
+@pytest.mark.slow
 def test_logits_are_those_of_the_formula():
   head, params = made(6)
   h, y = features(4), labels(4, 6)
@@ -74,6 +75,7 @@ def test_logits_are_those_of_the_formula():
     np.testing.assert_allclose(found[b], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_label_hears_only_the_labels_before_it():
   head, params = made(7)
   h = features(1)
@@ -85,6 +87,7 @@ def test_a_label_hears_only_the_labels_before_it():
   )
 
 
+@pytest.mark.slow
 def test_it_starts_as_binary_relevance():
   head, independent = recurrent_chain(5), binary_relevance(5)
   h, y = features(6), labels(6, 5)
@@ -121,6 +124,7 @@ def no_tables(monkeypatch):
   monkeypatch.setattr(distribution, 'MAX_TABLE_LABELS', 0)
 
 
+@pytest.mark.slow
 def test_beyond_the_table(no_tables):
   n = 1000
   head, params = made(6, num_samples=n, beam_width=32)

@@ -90,6 +90,7 @@ def by_hand(kind, feed, params, batch, where):
   return np.array(marginals), np.array(losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('feed', ['probability', 'decision'])
 @pytest.mark.parametrize('kind', KINDS)
 def test_it_is_the_composition_of_both_levels(kind, feed):

@@ -121,6 +121,7 @@ def test_a_head_without_the_capability_is_named(batch):
     losses.nll().apply(blind, {}, batch.x, batch)
 
 
+@pytest.mark.slow
 def test_members_train_as_if_alone(batch):
   member, nll = classifier_chain(LABELS, order='random'), losses.nll()
   head, loss = ensemble(member, MEMBERS), losses.per_member(nll)

@@ -60,6 +60,7 @@ def numpy_of(rows):
   return logits, y, scipy.special.expit(logits)
 
 
+@pytest.mark.slow
 def test_focal_is_the_formula_and_that_of_optax(rows):
   _, y, p = numpy_of(rows)
   right = np.where(y > 0, p, 1 - p)
@@ -124,6 +125,7 @@ def test_smoothing_is_the_mean_over_labels_that_may_be_wrong(rows):
   np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_pairs_one_by_one(rows):
   logits, y, _ = numpy_of(rows)
   mean, product_of_sums, zero = [], [], []

@@ -29,6 +29,7 @@ def curve_error(y, p, bins):
   return sizes @ np.abs(share - mean) / sizes.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('bins', [1, 7, 15])
 @pytest.mark.parametrize('seed', range(3))
 def test_ece_by_label_is_that_of_the_reliability_curve(seed, bins):

@@ -93,6 +93,7 @@ def test_no_mask_is_a_mask_of_ones(kind):
     np.testing.assert_allclose(plain[name], value, rtol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', TABLES)
 def test_nothing_to_average_is_nan(kind):
   table = TABLES[kind]()

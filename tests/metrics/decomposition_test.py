@@ -46,6 +46,7 @@ def answers_of(criterion, seed=0):
   return jnp.asarray(drawn, jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 def test_the_parts_add_up_and_two_are_never_negative(name):
   criterion = CRITERIA[name]
@@ -90,6 +91,7 @@ def test_a_model_that_is_only_too_flat_is_mended_by_its_temperature(name):
   assert parts.decoding == pytest.approx(0.0, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['hamming_loss', 'subset_accuracy'])
 def test_a_model_that_only_likes_labels_too_much_is_mended_by_a_shift(name):
   criterion = CRITERIA[name]
@@ -113,6 +115,7 @@ def test_a_shift_is_a_threshold_where_labels_are_independent():
     np.testing.assert_array_equal(moved > 0.5, p > 1 / (1 + np.exp(shift)))
 
 
+@pytest.mark.slow
 def test_the_way_is_the_value_of_each_answer():
   criterion = CRITERIA['jaccard_example']
   truth, model = tables(4), tables(5)
@@ -128,6 +131,7 @@ def test_the_way_is_the_value_of_each_answer():
     np.testing.assert_allclose(rungs[:, rung], value, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('flatter', [0.5, 1.0, 3.0])
 def test_the_temperature_is_that_of_largest_likelihood(flatter):
   truth = tables(6, rows=3000)
@@ -147,6 +151,7 @@ def test_the_temperature_is_that_of_largest_likelihood(flatter):
   assert float(found) == pytest.approx(1 / flatter, rel=0.1)
 
 
+@pytest.mark.slow
 def test_rows_that_say_nothing_of_the_temperature():
   model = tables(7)
   y = distribution.table_sample(model, jax.random.key(1), 1)[0]

@@ -82,6 +82,7 @@ def test_equal_to_sklearn(context, dtype, tolerance):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('k', [1, 2, 3])
 def test_average_ties_are_the_mean_over_orders_of_the_classes(k):
   rng = np.random.default_rng(k)
@@ -112,6 +113,7 @@ def test_a_decision_for_no_class_or_several_is_wrong():
   assert ours['accuracy'] == 0.25
 
 
+@pytest.mark.slow
 def test_a_row_without_a_known_class_is_left_out():
   y = jnp.asarray([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
   where = jnp.asarray([[True] * 3, [False, True, True]])

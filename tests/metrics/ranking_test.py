@@ -70,6 +70,7 @@ def test_infinite_scores_rank_before_unknown_labels():
   assert value(ranking.lrap(), y, scores, where=where) == pytest.approx(5 / 6)
 
 
+@pytest.mark.slow
 def test_the_order_of_the_labels_does_not_matter():
   rng = np.random.default_rng(0)
   y = jnp.asarray(rng.integers(0, 2, (50, 7)), jnp.float32)
@@ -82,6 +83,7 @@ def test_the_order_of_the_labels_does_not_matter():
     np.testing.assert_allclose(value, ours[name], atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_score_that_is_not_a_number_is_not_hidden():
   y = jnp.asarray([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
   scores = jnp.full((3, 3), 0.5).at[0, 2].set(jnp.nan)
@@ -117,6 +119,7 @@ def test_average_precision_and_auc_by_label():
   assert metrics.num_undefined(table, sums)['auc_macro'] == 2
 
 
+@pytest.mark.slow
 def test_a_buffer_that_is_too_small_is_not_silently_overwritten():
   table = {'map': label_ranking.mean_average_precision()}
   y = jnp.asarray([[1.0], [0.0]])

@@ -103,6 +103,7 @@ def expected_of_scores(name, tables, scores):
   return np.exp(np.asarray(tables, float)) @ values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', OF_SCORES)
 @pytest.mark.parametrize('num_labels', [1, 2, 3, 5])
 def test_no_order_of_any_joint_is_better_than_the_best(num_labels, name):
@@ -123,6 +124,7 @@ def test_no_order_of_any_joint_is_better_than_the_best(num_labels, name):
   np.testing.assert_array_equal(result.regret, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', OF_SCORES)
 def test_scores_are_judged_with_ties_as_the_metric_counts_them(name):
   criterion = CRITERIA[name]

@@ -132,6 +132,7 @@ def test_the_caption_tells_the_data_sets_and_the_trend_of_five(records):
   assert f'subset accuracy {rho:+.2f}' in text
 
 
+@pytest.mark.slow
 def test_two_data_sets_make_a_table_and_no_picture(records, tmp_path):
   text = report.write_report(tmp_path, records).page.read_text()
   assert 'Gain against dependence' in text
@@ -152,6 +153,7 @@ def test_runs_that_measured_nothing_leave_the_page_as_it_was(records):
   assert 'How dependent the labels are' not in text
 
 
+@pytest.mark.slow
 def test_what_the_models_hold_for_true_stands_beside_the_truth(records):
   graph = _dependence(0.1)
   for run in graph['runs']:
@@ -182,6 +184,7 @@ def _candidates(count):
   )
 
 
+@pytest.mark.slow
 def test_cost_is_told_side_by_side(records):
   size = {BASE: 100, 'chain': 150, 'graph': 300}
   priced = [

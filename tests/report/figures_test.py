@@ -113,6 +113,7 @@ def test_a_run_without_validation_or_without_numbers_is_drawn():
     ElementTree.fromstring(svg)
 
 
+@pytest.mark.slow
 def test_figures_of_a_study_are_kept_as_on_paper():
   figure = Figure()
   figure.text(0.5, 0.5, 'here', color=COLOURS['good'])

@@ -68,6 +68,7 @@ def page(records):
   return pages.page(records, metrics=METRICS, command='python launch.py')
 
 
+@pytest.mark.slow
 def test_the_page_stands_alone_and_is_well_formed(page):
   reader = _read(page)
   assert reader.fetched == []
@@ -128,6 +129,7 @@ def test_a_changed_row_changes_the_page(records):
   assert '43.2' not in before
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes(records, page):
   again = pages.page(records, metrics=METRICS, command='python launch.py')
   assert again == page

@@ -185,6 +185,7 @@ def test_the_diagram_names_every_method_with_its_rank(study):
   assert forms['pdf'].startswith(b'%PDF')
 
 
+@pytest.mark.slow
 def test_the_page_shows_diagrams_or_says_why_not(study, tmp_path):
   page = report.write_report(tmp_path, study(_table(6)), baseline='a').page
   text = page.read_text()

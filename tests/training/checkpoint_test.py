@@ -132,6 +132,7 @@ def test_every_bit_comes_back(run, like):
   assert state.key.dtype == state_at(2).key.dtype
 
 
+@pytest.mark.slow
 def test_restored_arrays_do_not_compile_anew(run):
   traced = []
   step = jax.jit(lambda kernel: traced.append(1) or kernel + 1)
@@ -537,6 +538,7 @@ def test_a_read_only_place_is_one_error(tmp_path):
     opened(tmp_path).save(1, state_at(1))
 
 
+@pytest.mark.slow
 def test_orbax_is_quiet_and_leaves_the_loggers_alone(tmp_path):
   code = (
     """

@@ -206,6 +206,7 @@ def test_flat_directions_have_unit_one():
   np.testing.assert_allclose(units, [2.0**-0.5, 1.0, 1.0], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_links_with_a_penalty_of_their_own(setting):
   """A hundredth of the penalty on v is all of it on v / 10.
 

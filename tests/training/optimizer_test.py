@@ -31,6 +31,7 @@ def test_schedule_is_that_of_optax(schedule, warmup):
   np.testing.assert_allclose(got, jax.vmap(expected)(at), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_decay_spares_biases():
   w = {'kernel': jnp.full((2, 2), 3.0), 'bias': jnp.full(2, 3.0)}
   flat = jax.tree.map(jnp.zeros_like, w)

@@ -57,6 +57,7 @@ def test_what_cannot_run_is_refused(setting, arguments, message):
     runs.from_splits(splits, *numbers)
 
 
+@pytest.mark.slow
 def test_order_does_not_depend_on_padding():
   key = jax.random.key(3)
   short = runs.shuffled(key, jnp.ones(50))

@@ -96,6 +96,7 @@ def test_an_epoch_is_a_plain_loop(setting):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures('compiled_once')
 def test_padding_changes_no_bit_of_an_epoch(setting, same_bits):
   runs = setting.runs(1)
