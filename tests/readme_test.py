@@ -13,7 +13,6 @@ from mlc import distribution
 README = pathlib.Path(__file__).parents[1] / 'README.md'
 
 
-@pytest.mark.slow
 def test_the_head_in_the_readme_is_a_distribution(tmp_path):
   source = re.search(
     r'```python\n(# mlc/heads/.*?)```', README.read_text(), re.S

@@ -8,7 +8,6 @@ import numpy as np
 from mlc.heads import gru
 
 
-@pytest.mark.slow
 def test_a_step_is_that_of_flax():
   width, rng = 3, np.random.default_rng(0)
   state, x = (

@@ -21,7 +21,6 @@ def test_a_panel_for_everything_that_is_known():
   assert 'Moved' in text and 'greedy' not in text
 
 
-@pytest.mark.slow
 def test_nothing_moved_and_nothing_known_are_drawn_too():
   values = np.eye(3)
   values[0, 1] = np.nan
