@@ -62,24 +62,29 @@ def ensemble_of_chains(
 
 
 METHODS: Mapping[str, Method] = {
-  'label_graph': Method(label_graph, 'nll', 'hamming'),
-  'label_query': Method(label_query, 'nll', 'hamming'),
   'softmax': Method(softmax, 'nll', 'subset'),
   'binary_relevance': Method(binary_relevance, 'nll', 'hamming'),
+  # One label after another.
   'classifier_chain': Method(classifier_chain, 'nll', 'subset'),
   'ensemble_of_chains': Method(ensemble_of_chains, 'nll', 'hamming'),
-  'bernoulli_mixture': Method(bernoulli_mixture, 'nll', 'subset'),
-  'hierarchical': Method(hierarchical, 'own', 'hamming'),
-  'ising': Method(ising, 'own', 'subset'),
-  'label_attention': Method(label_attention, 'nll', 'hamming'),
-  'masked_label': Method(masked_label, 'own', 'hamming'),
-  'label_powerset': Method(label_powerset, 'nll', 'subset'),
+  'recurrent_chain': Method(recurrent_chain, 'nll', 'subset'),
   'label_sequence': Method(label_sequence, 'own', 'subset'),
-  'low_rank': Method(low_rank, 'nll', 'hamming'),
+  # Sets of labels.
+  'label_powerset': Method(label_powerset, 'nll', 'subset'),
   'pruned_sets': Method(pruned_sets, 'own', 'subset'),
   'random_k_labelsets': Method(random_k_labelsets, 'own', 'hamming'),
-  'recurrent_chain': Method(recurrent_chain, 'nll', 'subset'),
+  # All labels at once, undirected.
+  'ising': Method(ising, 'own', 'subset'),
+  'bernoulli_mixture': Method(bernoulli_mixture, 'nll', 'subset'),
+  'masked_label': Method(masked_label, 'own', 'hamming'),
+  # What labels share is in the features: independent given h.
+  'label_attention': Method(label_attention, 'nll', 'hamming'),
+  'label_query': Method(label_query, 'nll', 'hamming'),
+  'label_graph': Method(label_graph, 'nll', 'hamming'),
+  'low_rank': Method(low_rank, 'nll', 'hamming'),
   'stacked': Method(stacked, 'own', 'hamming'),
+  # What must hold, and what comes first.
+  'hierarchical': Method(hierarchical, 'own', 'hamming'),
   'calibrated_ranking': Method(calibrated_ranking, 'own', 'hamming'),
 }
 

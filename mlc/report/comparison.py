@@ -19,6 +19,7 @@ _DESIGNED = {
   'hamming_loss': 'hamming',
   'hamming_accuracy': 'hamming',
   'f1_example': 'f_beta',
+  'jaccard_example': 'jaccard',
 }
 
 
