@@ -9,6 +9,7 @@ results.json is left as it is, and so is what a study reports. Takes seconds.
 """
 
 import json
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +26,12 @@ from experiments.experiment import (
   rehearse,
 )
 from experiments.flags import DECODER, Option
-from experiments.judgement import judge, read_model, stacked_shapes
+from experiments.judgement import (
+  judge,
+  notes_of,
+  read_model,
+  stacked_shapes,
+)
 from mlc.data import sources
 from mlc.data.arrays import to_device
 from mlc.data.dataset import Dataset
@@ -38,6 +44,7 @@ from mlc.run_directory import (
 )
 
 FLAGS = flags.FLAGS
+_log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -86,7 +93,9 @@ def evaluate(
   params = read_model(
     directory, config, stacked_shapes(model, data, trial, selected)
   )
-  rows, _ = judge(model, dataset, data, trial, selected, params)
+  rows, arrays = judge(model, dataset, data, trial, selected, params)
+  for note in notes_of(arrays):
+    _log.info('note: %s', note)
   return rows
 
 

@@ -89,7 +89,19 @@ def judge(
     )
     for part, rows in indices.items()
   }
-  found = [
+  found = rows_of(model, kinds, splits, result)
+  arrays = arrays_of(dataset, splits, indices, result)
+  return found, arrays | thresholds_of(states)
+
+
+def rows_of(
+  model: Model,
+  kinds: Mapping[str, metrics.Metric],
+  splits: Sequence[Split],
+  result: Mapping[str, evaluation.Judged],
+) -> list[dict[str, Any]]:
+  """Rows of results.json: one for each number."""
+  return [
     {
       'decoder': decoder,
       'seed': split.seed,
@@ -104,7 +116,34 @@ def judge(
     for name in in_order(out.values[decoder], kinds)
     for run, split in enumerate(splits)
   ]
-  return found, arrays_of(dataset, splits, indices, result)
+
+
+def thresholds_of(states: Mapping[str, Any]) -> dict[str, np.ndarray]:
+  """Fitted thresholds, by the names that predictions.npz has for them."""
+  return {
+    f'{what}_{name}': np.asarray(state[what])
+    for name, state in states.items()
+    if isinstance(state, dict)
+    for what in ('threshold', 'pooled')
+    if what in state
+  }
+
+
+def notes_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
+  """What a user must know of fitted thresholds."""
+  notes = []
+  for key, pooled in arrays.items():
+    name = key.removeprefix('pooled_')
+    if name == key or not pooled.any():
+      continue
+    rare = arrays['label_names'][pooled.any(axis=0)]
+    some = ', '.join(rare[:5]) + (', ...' if len(rare) > 5 else '')
+    notes.append(
+      f'decoder {name}: {len(rare)} of {pooled.shape[1]} labels ({some}) have '
+      'too few positives among the validation rows of some seed or fold; there '
+      'they take the threshold that is best for all labels pooled'
+    )
+  return notes
 
 
 def in_order(names: Iterable[str], first: Iterable[str]) -> list[str]:
@@ -196,7 +235,9 @@ def arrays_of(
 
   `row` tells the test rows, -1 being none: beside it stand their truth `y`
   (and `where`), `marginals` and a `decision_<name>` for each decoder.
-  `train_row` and `validation_row` are the other rows of the split.
+  `train_row` and `validation_row` are the other rows of the split. Of a
+  decoder with fitted thresholds `threshold_<name>` holds them, and
+  `pooled_<name>` where a label took the one of all labels.
   """
   index, weight = (np.asarray(part) for part in indices['test'])
   out = result['test']

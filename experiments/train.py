@@ -34,7 +34,12 @@ from experiments.experiment import (
   rehearse,
   select,
 )
-from experiments.judgement import judge, parameter_count, save_model
+from experiments.judgement import (
+  judge,
+  notes_of,
+  parameter_count,
+  save_model,
+)
 from experiments.progress import Progress
 from mlc.base import Batch
 from mlc.data import sources
@@ -168,6 +173,9 @@ def conclude(
   _log.info('judging %d runs with %s', len(selected), ', '.join(model.decoders))
   rows, arrays = judge(model, dataset, data, trial, selected, params)
   directory.write_predictions(**arrays)
+  notes = [*dataset.notes, *notes_of(arrays)]
+  for note in notes[len(dataset.notes) :]:
+    _log.info('note: %s', note)
   directory.write_results(
     {
       'study': experiment.study,
@@ -187,7 +195,7 @@ def conclude(
       'dependence': measured(
         model, dataset, data, trial, selected, params, arrays
       ),
-      'notes': list(dataset.notes),
+      'notes': notes,
       'parameters': parameter_count(fitted.params),
       'seconds': {
         'compile': fitted.compile_seconds,

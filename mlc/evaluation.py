@@ -104,7 +104,6 @@ def evaluate(
   Returns:
     A `Judged`.
   """
-
   block = block or max(8, min(256, _BLOCK_NUMBERS // head.num_labels**2))
   asked, of_block = tabulated(head)
 
@@ -120,12 +119,6 @@ def evaluate(
 
   marginals, decisions = in_blocks(decode_block, rows.x, block)
   log_prob = _log_prob(encoder, head, params, rows, block)
-  of_decision, shared = {}, {}
-  for name, metric in metrics.items():
-    if metric.needs == 'decisions':
-      of_decision[name] = metric
-    elif metric.needs == 'scores' or log_prob is not None:
-      shared[name] = metric
   seen = Predictions(
     y=rows.y,
     scores=marginals,
@@ -133,16 +126,10 @@ def evaluate(
     where=rows.where,
     weight=rows.weight,
   )
-  # Mapped over decoders, so that the metrics are compiled once.
-  stacked = jax.lax.map(
-    lambda decision: measure(of_decision, seen._replace(decisions=decision)),
-    jnp.stack(list(decisions.values())),
-  )
-  same_for_all = measure(shared, seen)
-  same_for_all |= _certified(encoder, head, params, rows, block)
+  certified = _certified(encoder, head, params, rows, block)
   values = {
-    name: {m: value[i] for m, value in stacked.items()} | same_for_all
-    for i, name in enumerate(decisions)
+    name: measured | certified
+    for name, measured in _measured(metrics, seen, decisions).items()
   }
   if truth is not None:
     table = None
@@ -153,6 +140,30 @@ def evaluate(
     )
     values = {name: values[name] | of_each[name] for name in decisions}
   return Judged(values, marginals, decisions)
+
+
+def _measured(
+  metrics: Mapping[str, Metric],
+  seen: Predictions,
+  decisions: Mapping[str, Float[Array, 'rows labels']],
+) -> dict[str, dict[str, Array]]:
+  """Decoder -> metric -> number."""
+  of_decision, shared = {}, {}
+  for name, metric in metrics.items():
+    if metric.needs == 'decisions':
+      of_decision[name] = metric
+    elif metric.needs == 'scores' or seen.log_prob is not None:
+      shared[name] = metric
+  # Mapped over decoders, so that the metrics are compiled once.
+  stacked = jax.lax.map(
+    lambda decision: measure(of_decision, seen._replace(decisions=decision)),
+    jnp.stack(list(decisions.values())),
+  )
+  same_for_all = measure(shared, seen)
+  return {
+    name: {m: value[i] for m, value in stacked.items()} | same_for_all
+    for i, name in enumerate(decisions)
+  }
 
 
 def _log_prob(

@@ -114,7 +114,7 @@ def pooled_f(beta: float = 1.0) -> Decoder:
 
   def thresholds(p, y, weight, known):
     one = _pooled(p, y, weight * known, lambda cuts: cut.f_value(cuts, beta))
-    return jnp.broadcast_to(one, len(p)), jnp.ones(len(p), bool)
+    return jnp.broadcast_to(one, len(p)), jnp.zeros(len(p), bool)
 
   return _fitted(f'pooled_f{beta:g}', thresholds)
 

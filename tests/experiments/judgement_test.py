@@ -1,0 +1,27 @@
+"""What is said and kept of fitted thresholds."""
+
+import numpy as np
+
+from experiments.judgement import notes_of, thresholds_of
+
+NAMES = np.asarray([f'label{j}' for j in range(8)])
+
+
+def test_fitted_thresholds_are_kept_by_decoder():
+  state = {'threshold': np.full((2, 8), 0.3), 'pooled': np.zeros((2, 8), bool)}
+  kept = thresholds_of({'hamming': (), 'tuned_f1': state, 'rcut': {'k': 3}})
+  assert {*kept} == {'threshold_tuned_f1', 'pooled_tuned_f1'}
+  np.testing.assert_array_equal(kept['threshold_tuned_f1'], 0.3)
+
+
+def test_labels_too_rare_to_fit_are_named():
+  pooled = np.zeros((2, 8), bool)
+  arrays = {'label_names': NAMES, 'pooled_tuned_f1': pooled}
+  assert notes_of(arrays) == []
+  # In one seed or another.
+  pooled[0, 1] = pooled[1, 5] = True
+  (note,) = notes_of(arrays)
+  assert note.startswith('decoder tuned_f1: 2 of 8 labels (label1, label5) ')
+  pooled[:] = True
+  (note,) = notes_of(arrays)
+  assert '8 of 8 labels (label0, label1, label2, label3, label4, ...)' in note
