@@ -184,16 +184,34 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
       key = (row['metric'], row['decoder'])
       values.setdefault(key, []).append(row['value'])
   decoders = list(dict.fromkeys(decoder for _, decoder in values))
-  table = Table(box=rich.box.SIMPLE_HEAD)
-  table.add_column('metric')
-  for decoder in decoders:
-    table.add_column(decoder, justify='right')
-  for metric in dict.fromkeys(metric for metric, _ in values):
-    table.add_row(
-      metric, *(_mean(values.get((metric, decoder))) for decoder in decoders)
-    )
+  metrics = list(dict.fromkeys(metric for metric, _ in values))
+  console = Console(highlight=False)
   print(f'{title}, means over the test rows of all seeds and folds')
-  Console(highlight=False).print(table)
+  for some in _side_by_side(decoders, metrics, console.width):
+    table = Table('metric', box=rich.box.SIMPLE_HEAD)
+    for decoder in some:
+      table.add_column(decoder, justify='right', no_wrap=True)
+    for metric in metrics:
+      table.add_row(
+        metric, *(_mean(values.get((metric, decoder))) for decoder in some)
+      )
+    console.print(table)
+
+
+def _side_by_side(
+  decoders: Sequence[str], metrics: Sequence[str], width: int
+) -> list[list[str]]:
+  """The decoders in groups whose columns fit beside the metrics."""
+  groups: list[list[str]] = []
+  left = 0
+  for decoder in decoders:
+    needed = max(len(decoder), len('0.0000')) + 3
+    if not groups or needed > left:
+      groups.append([])
+      left = width - max(map(len, metrics)) - 5
+    groups[-1].append(decoder)
+    left -= needed
+  return groups
 
 
 def _mean(values: Sequence[float] | None) -> str:

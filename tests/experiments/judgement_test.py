@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from experiments import edge
 from experiments.judgement import notes_of, thresholds_of
 
 NAMES = np.asarray([f'label{j}' for j in range(8)])
@@ -25,3 +26,17 @@ def test_labels_too_rare_to_fit_are_named():
   pooled[:] = True
   (note,) = notes_of(arrays)
   assert '8 of 8 labels (label0, label1, label2, label3, label4, ...)' in note
+
+
+def test_more_decoders_than_fit_stand_below_each_other(capsys, monkeypatch):
+  monkeypatch.setenv('COLUMNS', '60')
+  decoders = [f'a_decoder_{i}' for i in range(6)]
+  rows = [
+    {'split': 'test', 'metric': 'a_metric', 'decoder': name, 'value': i / 8}
+    for i, name in enumerate(decoders)
+  ]
+  edge.show_rows('title', rows)
+  out = capsys.readouterr().out
+  assert all(name in out for name in decoders)
+  assert all(f'{i / 8:.4f}' in out for i in range(6))
+  assert out.count('a_metric') == 2
