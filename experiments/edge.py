@@ -208,7 +208,7 @@ def _side_by_side(
     needed = max(len(decoder), len('0.0000')) + 3
     if not groups or needed > left:
       groups.append([])
-      left = width - max(map(len, metrics)) - 6
+      left = width - max(map(len, metrics)) - 7
     groups[-1].append(decoder)
     left -= needed
   return groups
