@@ -187,35 +187,36 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
   metrics = list(dict.fromkeys(metric for metric, _ in values))
   console = Console(highlight=False)
   print(f'{title}, means over the test rows of all seeds and folds')
-  for some in _side_by_side(decoders, metrics, console.width):
+  left_column = 4 + max(map(len, metrics))
+  shown = {key: _mean(found) for key, found in values.items()}
+  for some in _side_by_side(decoders, shown, console.width - left_column):
     table = Table('metric', box=rich.box.SIMPLE_HEAD)
     for decoder in some:
-      table.add_column(decoder, justify='right', no_wrap=True)
+      table.add_column(decoder, justify='right')
     for metric in metrics:
-      table.add_row(
-        metric, *(_mean(values.get((metric, decoder))) for decoder in some)
-      )
+      table.add_row(metric, *(shown.get((metric, d), '-') for d in some))
     console.print(table)
 
 
 def _side_by_side(
-  decoders: Sequence[str], metrics: Sequence[str], width: int
+  decoders: Sequence[str], shown: Mapping[tuple[str, str], str], width: int
 ) -> list[list[str]]:
-  """The decoders in groups whose columns fit beside the metrics."""
+  """The decoders in groups whose columns fit into a width."""
   groups: list[list[str]] = []
   left = 0
   for decoder in decoders:
-    needed = max(len(decoder), len('0.0000')) + 3
+    mine = [text for (_, name), text in shown.items() if name == decoder]
+    needed = max(map(len, [decoder, *mine])) + 3
     if not groups or needed > left:
       groups.append([])
-      left = width - max(map(len, metrics)) - 7
+      left = width
     groups[-1].append(decoder)
     left -= needed
   return groups
 
 
-def _mean(values: Sequence[float] | None) -> str:
-  return f'{statistics.fmean(values):.4f}' if values else '-'
+def _mean(values: Sequence[float]) -> str:
+  return f'{statistics.fmean(values):.4f}'
 
 
 class SweepDisplay:
