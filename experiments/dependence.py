@@ -122,6 +122,8 @@ def _of_model(
   tests = [trial.splits[trial.described[run]['split']].test for run in selected]
   if not tests or _source(model.head)[0] is None:
     return [None] * len(tests)
+  if model.head.independent and model.head.num_labels > 1:
+    return [0.0] * len(tests)
   count = min(_ROWS, *(len(test) for test in tests))
   if count == 0:
     return [None] * len(tests)
