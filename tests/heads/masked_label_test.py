@@ -205,7 +205,7 @@ def test_it_learns_what_one_label_says_of_another():
   y = np.concatenate([two, two[:, :1] ^ two[:, 1:]], axis=1)
   y, h = jnp.asarray(y, jnp.float32), jnp.zeros((512, 1))
   head = masked_label(3, width=16, heads=2, depth=2, dropout=0.0)
-  adam = optax.adam(0.01)
+  adam = optax.adam(optax.cosine_decay_schedule(0.01, 400))
 
   @quick_jit
   def fit(key):
