@@ -85,6 +85,8 @@ class Experiment:
     encoder: identity makes the head a linear model.
     allow_mismatch: insist on a multi-label head for a set in which every row
       has exactly one label, or on softmax for one in which some have not.
+    regrets: where p(y | x) is known, measure the regret of every decision and
+      where it comes from, which takes longer than the rest of the judging.
     data: see DataOptions.
     search: see Search.
     train: see TrainOptions.
@@ -98,6 +100,7 @@ class Experiment:
   decoders: tuple[str, ...] = ()
   encoder: str = 'identity'
   allow_mismatch: bool = False
+  regrets: bool = True
   data: DataOptions = DataOptions()
   search: Search = Search()
   train: TrainOptions = dataclasses.field(default_factory=TrainOptions)

@@ -93,7 +93,15 @@ def evaluate(
   params = read_model(
     directory, config, stacked_shapes(model, data, trial, selected)
   )
-  rows, arrays = judge(model, dataset, data, trial, selected, params)
+  rows, arrays = judge(
+    model,
+    dataset,
+    data,
+    trial,
+    selected,
+    params,
+    regrets=experiment.regrets,
+  )
   for note in notes_of(arrays):
     _log.info('note: %s', note)
   return rows

@@ -27,6 +27,8 @@ def judge(
   trial: Trial,
   selected: Sequence[int],
   params: Params,
+  *,
+  regrets: bool = True,
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
   """Fits the decoders on validation rows and measures validation and test.
 
@@ -37,6 +39,7 @@ def judge(
     trial: the rows of every run.
     selected: the run of each split that counts.
     params: of the selected runs, stacked.
+    regrets: whether they are measured where the truth is known.
 
   Returns:
     Rows of results.json, and the arrays of predictions.npz.
@@ -55,12 +58,12 @@ def judge(
   keys = jax.vmap(jax.random.key)(
     jnp.asarray([split.seed for split in splits], jnp.uint32)
   )
+  known = dataset.log_joint if regrets else None
   states, temperature = fit_states(
-    model, data, splits, params, keys, dataset.log_joint is not None
+    model, data, splits, params, keys, known is not None
   )
   classes = model.head.one_hot and dataset.is_multiclass
   kinds = metrics.multiclass() if classes else metrics.multilabel()
-  known = dataset.log_joint
   truth = None if known is None else jnp.asarray(known)
 
   # The data are an argument: as a constant they would be compiled in.

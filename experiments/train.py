@@ -171,7 +171,15 @@ def conclude(
     save_model(directory, config, params)
   judged_at = time.perf_counter()
   _log.info('judging %d runs with %s', len(selected), ', '.join(model.decoders))
-  rows, arrays = judge(model, dataset, data, trial, selected, params)
+  rows, arrays = judge(
+    model,
+    dataset,
+    data,
+    trial,
+    selected,
+    params,
+    regrets=experiment.regrets,
+  )
   directory.write_predictions(**arrays)
   notes = [*dataset.notes, *notes_of(arrays)]
   for note in notes[len(dataset.notes) :]:

@@ -26,6 +26,8 @@ def _conditions(dataset: str, method: str) -> Experiment:
   common: dict[str, Any] = {
     'decoders': _DECODERS.get(method, ('hamming', 'subset', 'f_beta')),
     'encoder': 'mlp',
+    # Study `regret` measures them.
+    'regrets': False,
   }
   options = _OPTIONS.get(method, {})
   if dataset == 'movies':
