@@ -38,7 +38,7 @@ _PROGRAMS = {
 
 
 class Outcome(NamedTuple):
-  """How a command ended; `seconds` is processor time, imports left out."""
+  """How a command ended; `seconds` is processor time of its thread, imports left out."""
 
   code: int
   out: str
@@ -96,7 +96,7 @@ def command(monkeypatch, capsys) -> Iterator[Callable[..., Outcome]]:
     app.define_help_flags()
     defined = set(flags.FLAGS)
     capsys.readouterr()
-    began = time.process_time()
+    began = time.thread_time()
     try:
       code = edge.start(module.main, module.parse)
     except SystemExit as stop:
@@ -105,7 +105,7 @@ def command(monkeypatch, capsys) -> Iterator[Callable[..., Outcome]]:
       for name in set(flags.FLAGS) - defined:
         delattr(flags.FLAGS, name)
       flags.FLAGS.unparse_flags()
-    seconds = time.process_time() - began
+    seconds = time.thread_time() - began
     return Outcome(int(code or 0), *capsys.readouterr(), seconds)
 
   yield call
