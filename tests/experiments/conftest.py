@@ -38,7 +38,7 @@ _PROGRAMS = {
 
 
 class Outcome(NamedTuple):
-  """How a command ended; `seconds` is processor time of its thread, imports left out."""
+  """How a command ended; `seconds` are those of its thread, without imports."""
 
   code: int
   out: str
