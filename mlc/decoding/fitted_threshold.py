@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from mlc.base import Decoder, Exactness, Head, Key, Params, require
+from mlc.base import Decoder
 from mlc.decoding import cuts as cut
-from mlc.decoding import fit as fitting
 from mlc.decoding.cuts import Cuts
+from mlc.decoding.marginals import of_marginals
 
 # (cuts of each label) -> what each cut is worth [labels, cuts].
 Value = Callable[[Cuts], Array]
@@ -170,40 +170,13 @@ def _pooled(p, y, weight, value: Value) -> Float[Array, ' one']:
 def _fitted(name: str, thresholds: Callable[..., Any]) -> Decoder:
   """A decoder from (p, y, weight, known), each [L,N], to thresholds [L]."""
 
-  def fit(
-    head: Head,
-    params: Params,
-    h: Float[Array, 'batch *dim'],
-    y: Float[Array, 'batch labels'],
-    *,
-    where: Bool[Array, 'batch labels'] | None = None,
-    weight: Float[Array, ' batch'] | None = None,
-    key: Key | None = None,
-  ) -> dict[str, Array]:
-    p = require(head, 'marginals', f'decoder {name}')(params, h, key=key)
-    fitting.need_rows(name, y)
-    ones = jnp.ones_like(p)
-    known = ones if where is None else where.astype(p.dtype)
-    of_row = ones if weight is None else ones * weight[:, None]
-    threshold, pooled = thresholds(p.T, y.T, of_row.T, known.T)
+  def learn(p, y, weight, known):
+    threshold, pooled = thresholds(p.T, y.T, weight.T, known.T)
     return {'threshold': threshold, 'pooled': pooled}
 
-  def decide(
-    head: Head,
-    params: Params,
-    h: Float[Array, 'batch *dim'],
-    state: Any,
-    *,
-    key: Key | None = None,
-  ) -> Float[Array, 'batch labels']:
-    p = require(head, 'marginals', f'decoder {name}')(params, h, key=key)
-    return (p > state['threshold'][None, :]).astype(p.dtype)
-
-  def exactness(head: Head) -> Exactness:
-    require(head, 'marginals', f'decoder {name}')
-    return head.exactness['marginals']
-
-  return Decoder(name, fit, decide, exactness)
+  return of_marginals(
+    name, lambda p, state: p > state['threshold'][None, :], learn=learn
+  )
 
 
 def _check_beta(name, beta):

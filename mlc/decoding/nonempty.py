@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 from mlc import distribution
 from mlc.base import Decoder, Exactness, Head, Key, Params, require
 from mlc.decoding import fit
+from mlc.decoding.marginals import of_marginals
 
 
 def hamming_nonempty() -> Decoder:
@@ -22,25 +23,9 @@ def hamming_nonempty() -> Decoder:
   Returns:
     The decoder, named `hamming_nonempty`. It needs `marginals`.
   """
-  name = 'hamming_nonempty'
-
-  def decide(
-    head: Head,
-    params: Params,
-    h: Float[Array, 'batch *dim'],
-    state: tuple[()] = (),
-    *,
-    key: Key | None = None,
-  ) -> Float[Array, 'batch labels']:
-    del state
-    p = require(head, 'marginals', f'decoder {name}')(params, h, key=key)
-    return _likely_or_likeliest(p)
-
-  def exactness(head: Head) -> Exactness:
-    require(head, 'marginals', f'decoder {name}')
-    return head.exactness['marginals']
-
-  return Decoder(name, fit.nothing, decide, exactness)
+  return of_marginals(
+    'hamming_nonempty', lambda p, state: _likely_or_likeliest(p)
+  )
 
 
 def subset_nonempty() -> Decoder:

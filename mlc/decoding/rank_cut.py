@@ -1,12 +1,10 @@
 """Cutting the ranked labels of each example, whatever their probabilities."""
 
-from typing import Any
-
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float, Int
 
-from mlc.base import Decoder, Exactness, Head, Key, Params, require
-from mlc.decoding import fit as fitting
+from mlc.base import Decoder
+from mlc.decoding.marginals import of_marginals
 
 
 def rcut() -> Decoder:
@@ -25,38 +23,15 @@ def rcut() -> Decoder:
     2001.
   """
 
-  def fit(
-    head: Head,
-    params: Params,
-    h: Float[Array, 'batch *dim'],
-    y: Float[Array, 'batch labels'],
-    *,
-    where: Bool[Array, 'batch labels'] | None = None,
-    weight: Float[Array, ' batch'] | None = None,
-    key: Key | None = None,
-  ) -> dict[str, Array]:
-    del head, params, h, key
-    fitting.need_rows('rcut', y)
-    known = jnp.ones_like(y) if where is None else where.astype(y.dtype)
-    if weight is not None:
-      known = known * weight[:, None]
+  def learn(p, y, weight, known):
     # Of the known labels, scaled up to all.
-    density = jnp.sum(known * y) / jnp.maximum(jnp.sum(known), 1e-30)
-    return {'k': jnp.clip(jnp.round(density * y.shape[1]), 1, y.shape[1])}
+    counted = weight * known
+    density = jnp.sum(counted * y) / jnp.maximum(jnp.sum(counted), 1e-30)
+    return {'k': jnp.clip(jnp.round(density * p.shape[1]), 1, p.shape[1])}
 
-  def decide(
-    head: Head,
-    params: Params,
-    h: Float[Array, 'batch *dim'],
-    state: Any,
-    *,
-    key: Key | None = None,
-  ) -> Float[Array, 'batch labels']:
-    p = require(head, 'marginals', 'decoder rcut')(params, h, key=key)
-    rank = jnp.argsort(jnp.argsort(-p, axis=-1), axis=-1)
-    return (rank < state['k']).astype(p.dtype)
-
-  return Decoder('rcut', fit, decide, _exactness('rcut'))
+  return of_marginals(
+    'rcut', lambda p, state: _rank(p) < state['k'], learn=learn
+  )
 
 
 def mcut() -> Decoder:
@@ -76,29 +51,17 @@ def mcut() -> Decoder:
     classification, IDA 2012.
   """
 
-  def decide(
-    head: Head,
-    params: Params,
-    h: Float[Array, 'batch *dim'],
-    state: tuple[()] = (),
-    *,
-    key: Key | None = None,
-  ) -> Float[Array, 'batch labels']:
+  def rule(p, state):
     del state
-    p = require(head, 'marginals', 'decoder mcut')(params, h, key=key)
     if p.shape[-1] == 1:
-      return (p > 0.5).astype(p.dtype)
+      return p > 0.5
     falling = -jnp.sort(-p, axis=-1)
-    widest = jnp.argmax(falling[:, :-1] - falling[:, 1:], axis=-1)[:, None]
-    rank = jnp.argsort(jnp.argsort(-p, axis=-1), axis=-1)
-    return (rank <= widest).astype(p.dtype)
+    widest = jnp.argmax(falling[:, :-1] - falling[:, 1:], axis=-1)
+    return _rank(p) <= widest[:, None]
 
-  return Decoder('mcut', fitting.nothing, decide, _exactness('mcut'))
+  return of_marginals('mcut', rule)
 
 
-def _exactness(name: str):
-  def exactness(head: Head) -> Exactness:
-    require(head, 'marginals', f'decoder {name}')
-    return head.exactness['marginals']
-
-  return exactness
+def _rank(p: Float[Array, 'batch labels']) -> Int[Array, 'batch labels']:
+  """How many labels stand before each, 0 for the likeliest."""
+  return jnp.argsort(jnp.argsort(-p, axis=-1), axis=-1)

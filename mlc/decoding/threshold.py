@@ -2,10 +2,8 @@
 
 import math
 
-from jaxtyping import Array, Float
-
-from mlc.base import Decoder, Exactness, Head, Key, Params, require
-from mlc.decoding import fit
+from mlc.base import Decoder
+from mlc.decoding.marginals import of_marginals
 
 
 def threshold(value: float = 0.5) -> Decoder:
@@ -35,21 +33,4 @@ def threshold(value: float = 0.5) -> Decoder:
       f'threshold: value is {value}, expected a probability in [0, 1).'
     )
   name = 'hamming' if value == 0.5 else f'threshold_{value:g}'
-
-  def decide(
-    head: Head,
-    params: Params,
-    h: Float[Array, 'batch *dim'],
-    state: tuple[()] = (),
-    *,
-    key: Key | None = None,
-  ) -> Float[Array, 'batch labels']:
-    del state
-    p = require(head, 'marginals', f'decoder {name}')(params, h, key=key)
-    return (p > value).astype(p.dtype)
-
-  def exactness(head: Head) -> Exactness:
-    require(head, 'marginals', f'decoder {name}')
-    return head.exactness['marginals']
-
-  return Decoder(name, fit.nothing, decide, exactness)
+  return of_marginals(name, lambda p, state: p > value)

@@ -2,10 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from mlc.base import Decoder, Exactness, Head, Key, Params, require
-from mlc.decoding import fit
+from mlc.base import Decoder, Head
+from mlc.decoding.marginals import of_marginals
 
 
 def top_k(k: int) -> Decoder:
@@ -30,32 +29,19 @@ def top_k(k: int) -> Decoder:
     raise ValueError(f'top_k: k is {k}, expected at least 1.')
   name = f'top_{k}'
 
-  def marginals(head: Head):
+  def check(head: Head) -> None:
     if k > head.num_labels:
       raise ValueError(
         f'decoder {name} asks for {k} labels of head {head.name}, which has '
         f'{head.num_labels}: choose a smaller k.'
       )
-    return require(head, 'marginals', f'decoder {name}')
 
-  def decide(
-    head: Head,
-    params: Params,
-    h: Float[Array, 'batch *dim'],
-    state: tuple[()] = (),
-    *,
-    key: Key | None = None,
-  ) -> Float[Array, 'batch labels']:
+  def rule(p, state):
     del state
-    p = marginals(head)(params, h, key=key)
     _, chosen = jax.lax.top_k(p, k)
     one = jnp.ones(chosen.shape, p.dtype)
     return jnp.put_along_axis(
       jnp.zeros_like(p), chosen, one, axis=-1, inplace=False
     )
 
-  def exactness(head: Head) -> Exactness:
-    marginals(head)
-    return head.exactness['marginals']
-
-  return Decoder(name, fit.nothing, decide, exactness)
+  return of_marginals(name, rule, check=check)

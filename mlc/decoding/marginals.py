@@ -1,0 +1,76 @@
+"""Decoders that look at the marginal probabilities alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mlc.base import Decoder, Exactness, Head, Key, Params, require
+from mlc.decoding import fit as fitting
+
+# (p [B,L], state) -> decisions [B,L], boolean or 0 and 1.
+Rule = Callable[[Array, Any], Array]
+# (p, y, weight, known, each [N,L]) -> state.
+Learn = Callable[[Array, Array, Array, Array], Any]
+
+
+def of_marginals(
+  name: str,
+  rule: Rule,
+  *,
+  learn: Learn | None = None,
+  check: Callable[[Head], None] = lambda head: None,
+) -> Decoder:
+  """A decoder that is a rule on P(y_j = 1 | h).
+
+  Args:
+    name: as in the results table.
+    rule: (p [B,L], state) -> decisions [B,L].
+    learn: (p, y, weight, known, each [N,L]) -> state, from validation rows; a
+      weight of 0 says that the row is padding, a 0 in `known` that the label is
+      unknown. None when there is nothing to learn: the state is () then.
+    check: raises ValueError for a head that it does not suit.
+
+  Returns:
+    The decoder. It needs `marginals`, and is as exact as these.
+  """
+
+  def marginals(head: Head) -> Callable[..., Array]:
+    check(head)
+    return require(head, 'marginals', f'decoder {name}')
+
+  def fit(
+    head: Head,
+    params: Params,
+    h: Float[Array, 'batch *dim'],
+    y: Float[Array, 'batch labels'],
+    *,
+    where: Bool[Array, 'batch labels'] | None = None,
+    weight: Float[Array, ' batch'] | None = None,
+    key: Key | None = None,
+  ) -> Any:
+    assert learn is not None
+    p = marginals(head)(params, h, key=key)
+    fitting.need_rows(name, y)
+    ones = jnp.ones_like(p)
+    known = ones if where is None else where.astype(p.dtype)
+    of_row = ones if weight is None else ones * weight[:, None]
+    return learn(p, y, of_row, known)
+
+  def decide(
+    head: Head,
+    params: Params,
+    h: Float[Array, 'batch *dim'],
+    state: Any = (),
+    *,
+    key: Key | None = None,
+  ) -> Float[Array, 'batch labels']:
+    p = marginals(head)(params, h, key=key)
+    return rule(p, state).astype(p.dtype)
+
+  def exactness(head: Head) -> Exactness:
+    marginals(head)
+    return head.exactness['marginals']
+
+  return Decoder(name, fit if learn else fitting.nothing, decide, exactness)
