@@ -11,6 +11,7 @@ from experiments.config import Experiment
 from experiments.flags import DECODER, ENCODER, HEAD, LOSS, options_for
 from mlc import evaluation
 from mlc.base import (
+  FROZEN,
   LINKS,
   Batch,
   Decoder,
@@ -54,7 +55,11 @@ class Model(NamedTuple):
     head = self.head.init(
       head_key, h, rows.y, where=rows.where, weight=rows.weight
     )
-    return {'encoder': encoder, 'head': head}
+    params = {'encoder': encoder, 'head': head}
+    if self.loss.fit is not None:
+      seen = self.loss.fit(rows.y, where=rows.where, weight=rows.weight)
+      params['loss'] = {FROZEN: seen}
+    return params
 
   def losses(self, params: Params, batch: Batch, *, key=None) -> jax.Array:
     """The loss of each example [batch]."""
@@ -62,7 +67,10 @@ class Model(NamedTuple):
     if key is not None:
       encoder_key, head_key = jax.random.split(key)
     h = self.encoder.apply(params['encoder'], batch.x, key=encoder_key)
-    return self.loss.apply(self.head, params['head'], h, batch, key=head_key)
+    state = params['loss'][FROZEN] if 'loss' in params else ()
+    return self.loss.apply(
+      self.head, params['head'], h, batch, state=state, key=head_key
+    )
 
 
 def build_model(

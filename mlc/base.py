@@ -152,12 +152,17 @@ class Loss(NamedTuple):
 
   Attributes:
     name: as in the results table.
-    apply: (head, params, h, batch, *, key=None) -> [B], one value an example,
-      never reduced: the objective takes the weighted mean.
+    apply: (head, params, h, batch, *, state=(), key=None) -> [B], one value an
+      example, never reduced: the objective takes the weighted mean.
+    fit: (y [N,L], *, where=None, weight=None) -> state, what the loss reads off
+      the run's training rows (how frequent each label is), once, before the
+      first step; it is carried with the parameters and never trained. None
+      when there is nothing to learn: the state is () then.
   """
 
   name: str
   apply: Callable[..., Array]
+  fit: Callable[..., Any] | None = None
 
 
 class Decoder(NamedTuple):

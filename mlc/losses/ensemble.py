@@ -1,5 +1,7 @@
 """Training the members of an ensemble, each on its own."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -31,6 +33,7 @@ def per_member(loss: Loss) -> Loss:
     h: Float[Array, 'batch dim'],
     batch: Batch,
     *,
+    state: Any = (),
     key: Key | None = None,
   ) -> Float[Array, ' batch']:
     member_head = head.member
@@ -43,8 +46,8 @@ def per_member(loss: Loss) -> Loss:
     keys = None if key is None else jax.random.split(key, size)
 
     def member(params, key):
-      return loss.apply(member_head, params, h, batch, key=key)
+      return loss.apply(member_head, params, h, batch, state=state, key=key)
 
     return jnp.sum(jax.vmap(member)(params, keys), axis=0)
 
-  return Loss(f'per_member_{loss.name}', apply)
+  return Loss(f'per_member_{loss.name}', apply, loss.fit)

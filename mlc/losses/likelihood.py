@@ -30,8 +30,10 @@ def nll() -> Loss:
     h: Float[Array, 'batch dim'],
     batch: Batch,
     *,
+    state: tuple[()] = (),
     key: Key | None = None,
   ) -> Float[Array, ' batch']:
+    del state
     log_prob = require(head, 'log_prob', 'loss nll')
     if batch.where is not None:
       # Summing p(y | h) over the unknown labels has no general closed form.

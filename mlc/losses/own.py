@@ -27,8 +27,10 @@ def own() -> Loss:
     h: Float[Array, 'batch dim'],
     batch: Batch,
     *,
+    state: tuple[()] = (),
     key: Key | None = None,
   ) -> Float[Array, ' batch']:
+    del state
     objective = require(head, 'objective', 'loss own')
     return objective(params, h, batch, key=key)
 

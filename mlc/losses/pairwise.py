@@ -104,8 +104,10 @@ def _of_sets(name: str, values: Callable[[Array, Array, Array], Array]) -> Loss:
     h: Float[Array, 'batch dim'],
     batch: Batch,
     *,
+    state: tuple[()] = (),
     key: Key | None = None,
   ) -> Float[Array, ' batch']:
+    del state
     logits = require(head, 'logits', f'loss {name}')
     on, off = batch.y > 0, batch.y <= 0
     if batch.where is not None:

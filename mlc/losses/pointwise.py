@@ -156,8 +156,10 @@ def pointwise(name: str, values: Callable[[Array, Array], Array]) -> Loss:
     h: Float[Array, 'batch dim'],
     batch: Batch,
     *,
+    state: tuple[()] = (),
     key: Key | None = None,
   ) -> Float[Array, ' batch']:
+    del state
     logits = require(head, 'logits', f'loss {name}')
     return masked_sum(
       values(logits(params, h, batch.y, key=key), batch.y), batch.where

@@ -70,8 +70,10 @@ def _overlap(name: str, error_weight: float, smoothing: float) -> Loss:
     h: Float[Array, 'batch dim'],
     batch: Batch,
     *,
+    state: tuple[()] = (),
     key: Key | None = None,
   ) -> Float[Array, ' batch']:
+    del state
     logits = require(head, 'logits', f'loss {name}')
     p = jax.nn.sigmoid(logits(params, h, batch.y, key=key))
     true = masked_sum(p * batch.y, batch.where)
