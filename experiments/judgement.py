@@ -238,23 +238,33 @@ def arrays_of(
 
   `row` tells the test rows, -1 being none: beside it stand their truth `y`
   (and `where`), `marginals` and a `decision_<name>` for each decoder.
-  `train_row` and `validation_row` are the other rows of the split. Of a
+  `train_row` and `validation_row` are the other rows of the split; beside the
+  latter stand `validation_y` and `validation_marginals`. Of a
   decoder with fitted thresholds `threshold_<name>` holds them, and
   `pooled_<name>` where a label took the one of all labels.
   """
   index, weight = (np.asarray(part) for part in indices['test'])
   out = result['test']
+  chosen_on = _rows([split.validation for split in splits])
+  seen = {}
+  if 'validation' in result:
+    marginals = np.asarray(result['validation'].marginals)
+    seen = {
+      'validation_y': dataset.y[chosen_on],
+      'validation_marginals': marginals[:, : chosen_on.shape[1]],
+    }
   where = {} if dataset.where is None else {'where': dataset.where[index]}
   return {
     'label_names': np.asarray(dataset.label_names),
     'seed': np.asarray([split.seed for split in splits]),
     'fold': np.asarray([split.fold for split in splits]),
     'train_row': _rows([split.train for split in splits]),
-    'validation_row': _rows([split.validation for split in splits]),
+    'validation_row': chosen_on,
     'row': np.where(weight > 0, index, -1),
     'y': dataset.y[index],
     **where,
     'marginals': np.asarray(out.marginals),
+    **seen,
     **{
       f'decision_{name}': np.asarray(decision).astype(np.uint8)
       for name, decision in out.decisions.items()

@@ -35,12 +35,14 @@ def report(
       read(directory, list(configs)), configs.values(), strict=True
     )
   ]
-  print_report(records, metrics=study.metrics)
+  conclusion = study.conclusion(records)
+  print_report(records, metrics=study.metrics, conclusion=conclusion)
   paths = write_report(
     directory,
     records,
     metrics=study.metrics,
     figures_of_study=study.figures(records),
+    conclusion=conclusion,
     question=study.question,
     command=command,
   )

@@ -26,7 +26,7 @@ from mlc import sweep
 from mlc.base import lookup
 from mlc.data import sources
 from mlc.methods import METHODS, build_head
-from mlc.run_directory import RunDirectory, exclusive, naming_path
+from mlc.run_directory import RunDirectory, exclusive, naming_path, run_id
 from mlc.training.options import TrainOptions
 
 FLAGS = flags.FLAGS
@@ -189,10 +189,13 @@ def lay_out(
   for dataset in datasets:
     for method in methods:
       lookup(method, METHODS, 'method')
-      made = replace(study.conditions(dataset, method), study=name, **plain)
-      made = experiment_flags.resolved(made)
-      out.append(experiment_flags.with_options(made, dotted))
-  return out
+      stated = study.conditions(dataset, method)
+      for one in [stated] if isinstance(stated, Experiment) else stated:
+        made = replace(one, study=name, **plain)
+        made = experiment_flags.resolved(made)
+        out.append(experiment_flags.with_options(made, dotted))
+  # A flag may level what told two apart.
+  return list({run_id(config_of(made)): made for made in out}.values())
 
 
 def say_plan(

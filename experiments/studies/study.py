@@ -11,7 +11,8 @@ from mlc.report.records import Record
 Figure = tuple[str, Any, str]
 
 
-def no_figures(records: Sequence[Record]) -> list[Figure]:
+def nothing(records: Sequence[Record]) -> list[Any]:
+  """No figures, no conclusion."""
   del records
   return []
 
@@ -19,21 +20,28 @@ def no_figures(records: Sequence[Record]) -> list[Figure]:
 class Study(NamedTuple):
   """A comparison: every method on every data set under stated conditions.
 
+  What differs between the runs of a method on a data set (a loss, a sampler)
+  names them in the tables: `binary_relevance (loss=focal)`.
+
   Attributes:
     question: what the study asks, the headline of its report.
     datasets: names, as --datasets takes them.
     methods: names, as --methods takes them.
-    conditions: (dataset, method) -> Experiment, all but the name of the study.
+    conditions: (dataset, method) -> one Experiment or several, all but the name
+      of the study.
     metrics: columns of its tables.
     figures: records -> figures of its own, after the general ones.
+    conclusion: records -> what the numbers say, a few sentences that stand
+      first; none where the comparison of methods says it all.
   """
 
   question: str
   datasets: tuple[str, ...]
   methods: tuple[str, ...]
-  conditions: Callable[[str, str], Experiment]
+  conditions: Callable[[str, str], Experiment | Sequence[Experiment]]
   metrics: tuple[str, ...]
-  figures: Callable[[Sequence[Record]], list[Figure]] = no_figures
+  figures: Callable[[Sequence[Record]], list[Figure]] = nothing
+  conclusion: Callable[[Sequence[Record]], list[str]] = nothing
 
 
 def experiment(dataset: str, method: str, **conditions: Any) -> Experiment:

@@ -31,6 +31,7 @@ def page(
   baseline: str = 'binary_relevance',
   metrics: Sequence[str] = DEFAULT_METRICS,
   figure_svgs: Sequence[tuple[str, str, str]] = (),
+  conclusion: Sequence[str] = (),
   command: str = '',
   files: Mapping[str, str] | None = None,
 ) -> str:
@@ -44,6 +45,7 @@ def page(
     baseline: the method that gains are measured against.
     metrics: columns of the tables.
     figure_svgs: (title, svg, caption) of figures that the study adds.
+    conclusion: sentences of the study, which stand first.
     command: what a reader types to get this page again.
     files: name of a file beside the page -> what it holds.
 
@@ -52,6 +54,8 @@ def page(
   """
   names = comparison.datasets(records)
   found = answers.answers(records, baseline, metrics)
+  if conclusion:
+    found = tuple(answer for answer in found if answer.verdicts)
   gains = _gains(gains_of(records, baseline, metrics), baseline)
   several = {
     'gains': gains,
@@ -60,10 +64,10 @@ def page(
     'cost': across.cost(records, baseline),
   }
   parts = [
-    _header(records, question or QUESTION, found, baseline),
-    _menu(names, [name for name, section in several.items() if section]),
+    _header(records, question or QUESTION, found, baseline, conclusion),
+    _menu(names, [name for name, section in several.items() if section], found),
     '</header><main>',
-    _answers(found),
+    _answers(found) if found else '',
     *several.values(),
     *(_extra(*figure) for figure in figure_svgs),
     *(
@@ -103,6 +107,7 @@ def _header(
   question: str,
   found: Sequence[Answer],
   baseline: str,
+  conclusion: Sequence[str],
 ) -> str:
   sets = comparison.datasets(records)
   methods = {record.method for record in records}
@@ -132,7 +137,8 @@ def _header(
       f'<li class="warn">{_count(lost, "run")} {verb} diverged seeds</li>'
     )
   total = answers.overall(found, baseline)
-  lede = f'<p class="lede">{escape(total)}</p>' if len(found) > 1 else ''
+  said = [*conclusion, *([total] if len(found) > 1 else [])]
+  lede = ''.join(f'<p class="lede">{escape(text)}</p>' for text in said)
   study = records[0].study if records else ''
   return (
     f'<header><p class="study">study <b>{escape(study)}</b></p>'
@@ -141,8 +147,10 @@ def _header(
   )
 
 
-def _menu(names: Sequence[str], sections: Sequence[str]) -> str:
-  links = [('#answer', 'Answer')]
+def _menu(
+  names: Sequence[str], sections: Sequence[str], found: Sequence[Answer]
+) -> str:
+  links = [('#answer', 'Answer')] if found else []
   links += [(f'#{section}', section.capitalize()) for section in sections]
   links += [(f'#set-{i}', name) for i, name in enumerate(names)]
   links += [('#notes', 'Notes'), ('#conventions', 'How to read')]

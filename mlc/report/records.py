@@ -88,6 +88,7 @@ class Record:
     curves: by index into candidates.
     error: of a failed run, what happened.
     hint: what to do about it.
+    path: the run directory.
   """
 
   study: str
@@ -109,6 +110,14 @@ class Record:
   curves: Mapping[int, Curve] = dataclasses.field(default_factory=dict)
   error: str = ''
   hint: str = ''
+  path: pathlib.Path | None = None
+
+  @functools.cached_property
+  def predictions(self) -> Mapping[str, np.ndarray]:
+    """The arrays of predictions.npz; none of a run that is not done."""
+    if self.status != 'ok' or self.path is None:
+      return {}
+    return RunDirectory(self.path).read_predictions()
 
   @functools.cached_property
   def units(self) -> tuple[Unit, ...]:
@@ -292,6 +301,7 @@ def _read_results(directory: RunDirectory) -> Record:
       if value is not None
     },
     curves=_read_curves(directory.read_metrics()),
+    path=directory.path,
   )
 
 

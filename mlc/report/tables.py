@@ -139,6 +139,7 @@ def print_report(
   *,
   baseline: str = 'binary_relevance',
   metrics: Sequence[str] = DEFAULT_METRICS,
+  conclusion: Sequence[str] = (),
   file: Any = None,
   width: int | None = None,
 ) -> None:
@@ -148,6 +149,7 @@ def print_report(
     records: as `records.read` gives them.
     baseline: the method that gains are measured against.
     metrics: columns, as many as fit.
+    conclusion: sentences of the study, which stand before the answers.
     file: a text file; stdout when None. Colours and bold only on a terminal;
       characters that its encoding lacks are replaced.
     width: in columns; that of the terminal, at most 100, when None.
@@ -162,7 +164,11 @@ def print_report(
   for line in _legend(records):
     _say(console, line, 'dim')
   console.print()
+  for sentence in conclusion:
+    _say(console, sentence, 'bold')
   found = answers(records, baseline, metrics)
+  if conclusion:
+    found = tuple(answer for answer in found if answer.verdicts)
   if len(found) > 1 and (total := overall(found, baseline)):
     _say(console, total, 'bold')
   for answer in found:

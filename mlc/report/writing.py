@@ -33,6 +33,7 @@ def write_report(
   baseline: str = 'binary_relevance',
   metrics: Sequence[str] = DEFAULT_METRICS,
   figures_of_study: Sequence[tuple[str, Any, str]] = (),
+  conclusion: Sequence[str] = (),
   command: str = '',
   question: str = '',
 ) -> Paths:
@@ -47,6 +48,7 @@ def write_report(
     metrics: columns of the tables; the first three are what is answered.
     figures_of_study: (title, figure, caption): an SVG text, or a matplotlib
       Figure, which is saved as PDF too.
+    conclusion: sentences of the study, which stand first.
     command: what a reader types to get this page again.
     question: headline of the page.
 
@@ -75,6 +77,7 @@ def write_report(
       baseline=baseline,
       metrics=metrics,
       figure_svgs=extra,
+      conclusion=conclusion,
       command=command,
       files=_described(drawn),
     ),
