@@ -16,6 +16,7 @@ from experiments.experiment import Model, Trial
 from mlc import dependence, distribution, evaluation
 from mlc.base import Batch, Head, Params
 from mlc.data.dataset import Dataset
+from mlc.numerics import jit_once
 
 # Test rows on which a model is asked for its pairs.
 _ROWS = 256
@@ -129,7 +130,7 @@ def _of_model(
     return [None] * len(tests)
   index = jnp.asarray(np.stack([test[:count] for test in tests]), jnp.int32)
 
-  @jax.jit
+  @jit_once
   def pairs(data, params, index):
     def one(run):
       params, index = run

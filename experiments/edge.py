@@ -127,7 +127,7 @@ def configure(workdir: str) -> None:
   if workdir and not jax.config.values['jax_compilation_cache_dir']:
     cache = os.path.join(os.path.abspath(workdir), '.cache', 'xla')
     jax.config.update('jax_compilation_cache_dir', cache)
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """The last step of an experiment: the selected runs meet the test rows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ from mlc.base import Batch, Params
 from mlc.data.dataset import Dataset
 from mlc.data.splits import Split
 from mlc.metrics.regret import criteria
-from mlc.numerics import split_frozen
+from mlc.numerics import jit_once, split_frozen
 from mlc.run_directory import RunDirectory
 from mlc.training.checkpoint import CheckpointError, Checkpoints
 
@@ -64,37 +64,85 @@ def judge(
   )
   classes = model.head.one_hot and dataset.is_multiclass
   kinds = metrics.multiclass() if classes else metrics.multilabel()
-  truth = None if known is None else jnp.asarray(known)
 
   # The data are an argument: as a constant they would be compiled in.
-  @jax.jit
-  def judged(data, truth, params, states, temperature, rows, keys):
+  @jit_once
+  def decided(data, params, states, rows, keys):
     def one(run):
-      params, states, temperature, (index, weight), key = run
-      return evaluation.evaluate(
+      params, states, (index, weight), key = run
+      return evaluation.decide(
         model.encoder,
         model.head,
         model.decoders,
-        kinds,
         params,
         states,
         evaluation.rows_of(data, index, weight),
         key,
-        truth=None if truth is None else truth[index],
-        temperature=temperature,
       )
 
-    return jax.lax.map(one, (params, states, temperature, rows, keys))
+    return jax.lax.map(one, (params, states, rows, keys))
 
-  result = {
-    part: jax.device_get(
-      judged(data, truth, params, states, temperature, rows, keys)
+  measure, regrets_known = over_runs(), regrets_of(model)
+  result = {}
+  for part, rows in indices.items():
+    found = decided(data, params, states, rows, keys)
+    values = evaluation.measured(kinds, found, measure)
+    if known is not None:
+      of_each = regrets_known(data, known, found, params, rows, temperature)
+      values = {name: values[name] | of_each[name] for name in values}
+    result[part] = jax.device_get(
+      evaluation.Judged(values, found.seen.scores, found.decisions)
     )
-    for part, rows in indices.items()
-  }
   found = rows_of(model, kinds, splits, result)
   arrays = arrays_of(dataset, splits, indices, result)
   return found, arrays | thresholds_of(states)
+
+
+def over_runs() -> Callable[..., dict[str, jax.Array]]:
+  """(metrics, Predictions) -> metric -> number of each run.
+
+  Nothing of a model is in the program: it comes from the compilation cache
+  for every other method that is judged on as many rows.
+  """
+
+  def measure(kinds, seen):
+    return jax.lax.map(lambda one: metrics.evaluate(dict(kinds), one), seen)
+
+  compiled = jit_once(measure, static_argnums=0)
+  return lambda kinds, seen: compiled(tuple(kinds.items()), seen)
+
+
+def regrets_of(model: Model) -> Callable[..., dict[str, dict[str, jax.Array]]]:
+  """Decoder -> regret -> number of each run, where p(y | x) is known.
+
+  Returns:
+    A function of the data, log p(y | x) of all their rows, what was decided,
+    the parameters, the (index, weight) of the rows, and the temperature by
+    which regrets are taken apart, or None.
+  """
+  block = evaluation.block_of(model.head)
+
+  @jit_once
+  def regrets(data, truth, found, params, rows, temperature):
+    def one(run):
+      found, params, (index, weight), temperature = run
+      table = None
+      if temperature is not None:
+        x = evaluation.rows_of(data, index, weight).x
+        table = evaluation.joint_of(model.encoder, model.head, params, x, block)
+      return evaluation.regrets(
+        truth[index],
+        found.decisions,
+        found.seen.scores,
+        weight,
+        block,
+        table,
+        temperature,
+      )
+
+    return jax.lax.map(one, (found, params, rows, temperature))
+
+  return regrets
 
 
 def rows_of(
@@ -176,7 +224,7 @@ def fit_states(
   rows = [split.validation for split in splits]
   index, weight = padded(rows, max(len(part) for part in rows))
 
-  @jax.jit
+  @jit_once
   def fitted(data, params, index, weight, keys):
     def one(run):
       params, index, weight, key = run

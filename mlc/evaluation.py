@@ -69,6 +69,21 @@ def fit_decoders(
   }
 
 
+class Decided(NamedTuple):
+  """What a model says of some rows, before anything is measured.
+
+  Attributes:
+    seen: the truth, the marginals and log p(y | h) of the rows.
+    decisions: decoder -> the decided label vectors [N,L].
+    certified: the share of rows whose mode is searched, and proved to be
+      found; None where nothing is searched or proved.
+  """
+
+  seen: Predictions
+  decisions: Mapping[str, Float[Array, '*runs rows labels']]
+  certified: Float[Array, '*runs'] | None
+
+
 def evaluate(
   encoder: Encoder,
   head: Head,
@@ -89,8 +104,7 @@ def evaluate(
     encoder: features to representation.
     head: the distribution.
     decoders: name -> decoder.
-    metrics: name -> metric; one that needs log p(y | h) is left out when the
-      head has none or some label is unknown.
+    metrics: name -> metric, see `measured`.
     params: {'encoder', 'head'} of one run.
     states: decoder name -> what `fit_decoders` gave.
     rows: the rows to judge.
@@ -98,71 +112,113 @@ def evaluate(
     truth: log p(y | x) of every label vector where it is known; regrets to
       the Bayes decision are added to the metrics then.
     temperature: what `fit_temperature` gave; regrets are then taken apart.
-    block: rows decoded at a time, which bounds the memory of a joint table and
-      of cardinality marginals; by default as many as suit L, at most 256.
+    block: rows decoded at a time, see `decide`.
 
   Returns:
     A `Judged`.
   """
-  block = block or max(8, min(256, _BLOCK_NUMBERS // head.num_labels**2))
-  asked, of_block = tabulated(head)
-
-  def decode_block(x):
-    h = encoder.apply(params['encoder'], x)
-    known = of_block(params['head'], h)
-    decide = {
-      name: decoder.decide(asked, known, h, states[name], key=key)
-      for name, decoder in decoders.items()
-    }
-    marginals = require(asked, 'marginals', 'evaluation')
-    return marginals(known, h, key=key), decide
-
-  marginals, decisions = in_blocks(decode_block, rows.x, block)
-  log_prob = _log_prob(encoder, head, params, rows, block)
-  seen = Predictions(
-    y=rows.y,
-    scores=marginals,
-    log_prob=log_prob,
-    where=rows.where,
-    weight=rows.weight,
+  block = block or block_of(head)
+  found = decide(
+    encoder, head, decoders, params, states, rows, key, block=block
   )
-  certified = _certified(encoder, head, params, rows, block)
-  values = {
-    name: measured | certified
-    for name, measured in _measured(metrics, seen, decisions).items()
-  }
+  values = measured(metrics, found)
+  marginals = found.seen.scores
   if truth is not None:
     table = None
     if temperature is not None:
       table = joint_of(encoder, head, params, rows.x, block)
     of_each = regrets(
-      truth, decisions, marginals, rows.weight, block, table, temperature
+      truth, found.decisions, marginals, rows.weight, block, table, temperature
     )
-    values = {name: values[name] | of_each[name] for name in decisions}
-  return Judged(values, marginals, decisions)
+    values = {name: values[name] | of_each[name] for name in values}
+  return Judged(values, marginals, found.decisions)
 
 
-def _measured(
+def block_of(head: Head) -> int:
+  """How many rows to decode at a time, by what an [L,L] array a row takes."""
+  return max(8, min(256, _BLOCK_NUMBERS // head.num_labels**2))
+
+
+def decide(
+  encoder: Encoder,
+  head: Head,
+  decoders: Mapping[str, Decoder],
+  params: Params,
+  states: Mapping[str, Any],
+  rows: Batch,
+  key: Key,
+  *,
+  block: int | None = None,
+) -> Decided:
+  """The marginals, likelihood and decisions of one run.
+
+  Args:
+    encoder: features to representation.
+    head: the distribution.
+    decoders: name -> decoder.
+    params: {'encoder', 'head'} of one run.
+    states: decoder name -> what `fit_decoders` gave.
+    rows: the rows to judge.
+    key: for capabilities that sample.
+    block: rows decoded at a time, which bounds the memory of a joint table and
+      of cardinality marginals; by default as many as suit L, at most 256.
+
+  Returns:
+    A `Decided`.
+  """
+  block = block or block_of(head)
+  asked, of_block = tabulated(head)
+
+  def decide_block(x):
+    h = encoder.apply(params['encoder'], x)
+    known = of_block(params['head'], h)
+    decisions = {
+      name: decoder.decide(asked, known, h, states[name], key=key)
+      for name, decoder in decoders.items()
+    }
+    marginals = require(asked, 'marginals', 'evaluation')
+    return marginals(known, h, key=key), decisions
+
+  marginals, decisions = in_blocks(decide_block, rows.x, block)
+  seen = Predictions(
+    y=rows.y,
+    scores=marginals,
+    log_prob=_log_prob(encoder, head, params, rows, block),
+    where=rows.where,
+    weight=rows.weight,
+  )
+  return Decided(
+    seen, decisions, _certified(encoder, head, params, rows, block)
+  )
+
+
+def measured(
   metrics: Mapping[str, Metric],
-  seen: Predictions,
-  decisions: Mapping[str, Float[Array, 'rows labels']],
+  found: Decided,
+  measure: Callable[..., dict[str, Array]] = measure,
 ) -> dict[str, dict[str, Array]]:
-  """Decoder -> metric -> number."""
+  """Decoder -> metric -> number.
+
+  Args:
+    metrics: name -> metric; one that needs log p(y | h) is left out when the
+      head has none or some label is unknown.
+    found: what was decided.
+    measure: (metrics, Predictions) -> name -> number. Nothing of the model is
+      in it: one that is compiled serves all models with as many rows.
+  """
   of_decision, shared = {}, {}
   for name, metric in metrics.items():
     if metric.needs == 'decisions':
       of_decision[name] = metric
-    elif metric.needs == 'scores' or seen.log_prob is not None:
+    elif metric.needs == 'scores' or found.seen.log_prob is not None:
       shared[name] = metric
-  # Mapped over decoders, so that the metrics are compiled once.
-  stacked = jax.lax.map(
-    lambda decision: measure(of_decision, seen._replace(decisions=decision)),
-    jnp.stack(list(decisions.values())),
-  )
-  same_for_all = measure(shared, seen)
+  same_for_all = measure(shared, found.seen)
+  if found.certified is not None:
+    same_for_all = same_for_all | {'mode_certified': found.certified}
   return {
-    name: {m: value[i] for m, value in stacked.items()} | same_for_all
-    for i, name in enumerate(decisions)
+    name: measure(of_decision, found.seen._replace(decisions=decisions))
+    | same_for_all
+    for name, decisions in found.decisions.items()
   }
 
 
@@ -183,17 +239,16 @@ def _log_prob(
 
 def _certified(
   encoder: Encoder, head: Head, params: Params, rows: Batch, block: int
-) -> dict[str, Array]:
-  """The share of rows whose mode is searched, and proved to be found."""
+) -> Float[Array, ''] | None:
   function = head.mode_certificate
   if function is None:
-    return {}
+    return None
 
   def of_block(x):
     return function(params['head'], encoder.apply(params['encoder'], x))
 
   proved = in_blocks(of_block, rows.x, block).astype(rows.y.dtype)
-  return {'mode_certified': weighted_mean(proved, rows.weight)}
+  return weighted_mean(proved, rows.weight)
 
 
 def tabulated(head: Head) -> tuple[Head, Callable[..., Params]]:

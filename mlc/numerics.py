@@ -1,5 +1,6 @@
 """Small numerical pieces that several rooms share."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -112,6 +113,22 @@ def transitive_closure(
     if (further == reached).all():
       return reached
     reached = further
+
+
+def jit_once(
+  function: Callable[..., Any], **options: Any
+) -> Callable[..., Any]:
+  """jax.jit for a program that runs once or twice.
+
+  On CPU it is compiled with fewer optimisations, which takes a third less time
+  than such a program then loses.
+  """
+  quick = jax.default_backend() == 'cpu'
+  return jax.jit(
+    function,
+    compiler_options={'xla_backend_optimization_level': 1} if quick else None,
+    **options,
+  )
 
 
 def split_frozen(params: Any) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from mlc.base import Batch, Params
+from mlc.numerics import jit_once
 from mlc.training import lbfgs, mesh, optimizer
 from mlc.training.objective import ExampleLoss
 from mlc.training.options import TrainOptions
@@ -59,7 +60,7 @@ def build(
       return lbfgs.init(trained)
     return optimizer.init(trained, options, runs.own_l2)
 
-  begin = jax.jit(
+  begin = jit_once(
     # One by one: side by side, every run would hold a copy of its rows.
     mesh.over_runs(
       lambda of_run, data: start(init, new, data, *of_run), where, 'map'
