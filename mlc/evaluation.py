@@ -15,6 +15,7 @@ from mlc import distribution
 from mlc.base import Batch, Decoder, Encoder, Head, Key, Params, require
 from mlc.metrics import Metric, Predictions, decomposition
 from mlc.metrics import evaluate as measure
+from mlc.metrics.metric import given
 from mlc.metrics.regret import criteria, regret
 from mlc.numerics import take_rows, weighted_mean
 
@@ -122,7 +123,7 @@ def evaluate(
     encoder, head, decoders, params, states, rows, key, block=block
   )
   values = measured(metrics, found)
-  marginals = found.seen.scores
+  marginals = given(found.seen, 'scores')
   if truth is not None:
     table = None
     if temperature is not None:
