@@ -1,12 +1,10 @@
 """Losses that order the labels of an example: those on before those off."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
 
-from mlc.base import Batch, Head, Key, Loss, Params, require
+from mlc.base import Loss
+from mlc.losses.logits import log_sum_exp, of_sets
 
 
 def pairwise_logistic() -> Loss:
@@ -37,7 +35,7 @@ def pairwise_logistic() -> Loss:
     count = jnp.sum(on, axis=-1) * jnp.sum(off, axis=-1)
     return total / jnp.maximum(count, 1)
 
-  return _of_sets('pairwise_logistic', values)
+  return of_sets('pairwise_logistic', values)
 
 
 def lsep() -> Loss:
@@ -60,10 +58,10 @@ def lsep() -> Loss:
 
   def values(logits, on, off):
     both = jnp.any(on, axis=-1) & jnp.any(off, axis=-1)
-    gap = _log_sum_exp(logits, off) + _log_sum_exp(-logits, on)
+    gap = log_sum_exp(logits, off) + log_sum_exp(-logits, on)
     return jnp.where(both, jax.nn.softplus(jnp.where(both, gap, 0.0)), 0.0)
 
-  return _of_sets('lsep', values)
+  return of_sets('lsep', values)
 
 
 def zlpr() -> Loss:
@@ -88,41 +86,8 @@ def zlpr() -> Loss:
   """
 
   def values(logits, on, off):
-    return jax.nn.softplus(_log_sum_exp(-logits, on)) + jax.nn.softplus(
-      _log_sum_exp(logits, off)
+    return jax.nn.softplus(log_sum_exp(-logits, on)) + jax.nn.softplus(
+      log_sum_exp(logits, off)
     )
 
-  return _of_sets('zlpr', values)
-
-
-def _of_sets(name: str, values: Callable[[Array, Array, Array], Array]) -> Loss:
-  """A loss of the logits and of which known labels are on and off."""
-
-  def apply(
-    head: Head,
-    params: Params,
-    h: Float[Array, 'batch dim'],
-    batch: Batch,
-    *,
-    state: tuple[()] = (),
-    key: Key | None = None,
-  ) -> Float[Array, ' batch']:
-    del state
-    logits = require(head, 'logits', f'loss {name}')
-    on, off = batch.y > 0, batch.y <= 0
-    if batch.where is not None:
-      on, off = on & batch.where, off & batch.where
-    return values(logits(params, h, batch.y, key=key), on, off)
-
-  return Loss(name, apply)
-
-
-def _log_sum_exp(
-  x: Float[Array, '*batch labels'], where: Bool[Array, '*batch labels']
-) -> Float[Array, '*batch']:
-  """log sum exp over some labels; of none a number whose exp is 0.
-
-  A finite one: with -inf in every place the gradient would be NaN.
-  """
-  nothing = jnp.asarray(jnp.finfo(x.dtype).min / 4, x.dtype)
-  return jax.nn.logsumexp(jnp.where(where, x, nothing), axis=-1)
+  return of_sets('zlpr', values)

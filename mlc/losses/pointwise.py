@@ -1,13 +1,11 @@
 """Losses of one label at a time, summed over the known labels."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from mlc.base import Batch, Head, Key, Loss, Params, require
-from mlc.numerics import log_bernoulli, masked_sum
+from mlc.base import Loss
+from mlc.losses.logits import of_labels
+from mlc.numerics import log_bernoulli
 
 
 def sigmoid_cross_entropy(*, label_smoothing: float = 0.0) -> Loss:
@@ -49,7 +47,7 @@ def sigmoid_cross_entropy(*, label_smoothing: float = 0.0) -> Loss:
       return -right
     return -(1.0 - wrong) * right - wrong * log_bernoulli(logits, 1.0 - y)
 
-  return pointwise('sigmoid_cross_entropy', values)
+  return of_labels('sigmoid_cross_entropy', values)
 
 
 def focal(*, gamma: float = 2.0) -> Loss:
@@ -81,7 +79,7 @@ def focal(*, gamma: float = 2.0) -> Loss:
     right, wrong = log_bernoulli(logits, y), log_bernoulli(logits, 1.0 - y)
     return -jnp.exp(gamma * wrong) * right
 
-  return pointwise('focal', values)
+  return of_labels('focal', values)
 
 
 def asymmetric(
@@ -139,33 +137,7 @@ def asymmetric(
     negative = jnp.exp(gamma_negative * log_m) * log_not_m
     return -y * positive - (1.0 - y) * negative
 
-  return pointwise('asymmetric', values)
-
-
-def pointwise(name: str, values: Callable[[Array, Array], Array]) -> Loss:
-  """The loss sum_{j known} values(logit_bj, y_bj).
-
-  Args:
-    name: as in the results table.
-    values: (logits [B,L], y [B,L]) -> [B,L].
-  """
-
-  def apply(
-    head: Head,
-    params: Params,
-    h: Float[Array, 'batch dim'],
-    batch: Batch,
-    *,
-    state: tuple[()] = (),
-    key: Key | None = None,
-  ) -> Float[Array, ' batch']:
-    del state
-    logits = require(head, 'logits', f'loss {name}')
-    return masked_sum(
-      values(logits(params, h, batch.y, key=key), batch.y), batch.where
-    )
-
-  return Loss(name, apply)
+  return of_labels('asymmetric', values)
 
 
 def _check_gamma(name, **gammas):

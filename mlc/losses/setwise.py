@@ -2,9 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from mlc.base import Batch, Head, Key, Loss, Params, require
+from mlc.base import Loss
+from mlc.losses.logits import of_logits
 from mlc.numerics import masked_sum
 
 
@@ -64,21 +64,12 @@ def _overlap(name: str, error_weight: float, smoothing: float) -> Loss:
   # Of t + w (f + m): F1 with its own smoothing 2 t + f + m + s is w = 1/2.
   smoothing = smoothing * error_weight
 
-  def apply(
-    head: Head,
-    params: Params,
-    h: Float[Array, 'batch dim'],
-    batch: Batch,
-    *,
-    state: tuple[()] = (),
-    key: Key | None = None,
-  ) -> Float[Array, ' batch']:
+  def values(logits, batch, state):
     del state
-    logits = require(head, 'logits', f'loss {name}')
-    p = jax.nn.sigmoid(logits(params, h, batch.y, key=key))
+    p = jax.nn.sigmoid(logits)
     true = masked_sum(p * batch.y, batch.where)
     errors = masked_sum(jnp.abs(p - batch.y), batch.where)
     above = true + smoothing
     return 1.0 - above / (above + error_weight * errors)
 
-  return Loss(name, apply)
+  return of_logits(name, values)
