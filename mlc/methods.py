@@ -96,14 +96,32 @@ ENCODERS: Mapping[str, Callable[..., Encoder]] = {
 LOSSES: Mapping[str, Callable[..., Loss]] = {
   'nll': losses.nll,
   'own': losses.own,
+  # Of one label at a time.
   'sigmoid_cross_entropy': losses.sigmoid_cross_entropy,
   'focal': losses.focal,
   'asymmetric': losses.asymmetric,
+  # The same, weighed by how rare labels are.
+  'class_balanced': losses.class_balanced,
+  'distribution_balanced': losses.distribution_balanced,
+  'ldam': losses.ldam,
+  'logit_adjusted': losses.logit_adjusted,
+  # Of classes, one of which holds.
+  'softmax_cross_entropy': losses.softmax_cross_entropy,
+  'softmax_focal': losses.softmax_focal,
+  'softmax_class_balanced': losses.softmax_class_balanced,
+  'softmax_ldam': losses.softmax_ldam,
+  'softmax_logit_adjusted': losses.softmax_logit_adjusted,
+  # Of the order of the labels.
   'pairwise_logistic': losses.pairwise_logistic,
   'lsep': losses.lsep,
   'zlpr': losses.zlpr,
+  'listnet': losses.listnet,
+  'approx_ndcg': losses.approx_ndcg,
+  'approx_mrr': losses.approx_mrr,
+  # Of sets of labels, and of a label over a batch.
   'soft_f1': losses.soft_f1,
   'soft_jaccard': losses.soft_jaccard,
+  'soft_f1_macro': losses.soft_f1_macro,
 }
 
 DECODERS: Mapping[str, Callable[..., Decoder]] = {

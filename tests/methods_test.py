@@ -147,11 +147,13 @@ class TestOnShapes:
     trained = head.member or head
     for name in LOSSES:
       loss = build_loss(name, head, {})
+      state = () if loss.fit is None else jax.eval_shape(loss.fit, rows.y)
       trace = functools.partial(
-        jax.eval_shape, functools.partial(loss.apply, head)
+        jax.eval_shape, functools.partial(loss.apply, head), state=state
       )
-      needed = NEEDED.get(name, 'logits')
-      if getattr(trained, needed) is None:
+      classes = name.startswith('softmax_')
+      needed = NEEDED.get(name, 'one_hot' if classes else 'logits')
+      if not getattr(trained, needed):
         with pytest.raises(MissingCapabilityError, match=needed):
           trace(params, rows.x, rows)
       else:

@@ -1,58 +1,14 @@
 """Losses of logits: formulas, limits, gradients, what is masked."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 import scipy.special
+from sklearn.metrics import f1_score
 
 from mlc import losses
-from mlc.base import Batch
-from mlc.heads.product import product
-
-ROWS, LABELS = 8, 5
-quick_jit = functools.partial(
-  jax.jit, compiler_options={'xla_backend_optimization_level': 0}
-)
-
-LOSSES = {
-  'sigmoid_cross_entropy': losses.sigmoid_cross_entropy(),
-  'smoothed': losses.sigmoid_cross_entropy(label_smoothing=0.1),
-  'focal': losses.focal(),
-  'focal_half': losses.focal(gamma=0.5),
-  'asymmetric': losses.asymmetric(),
-  'asymmetric_of_the_code': losses.asymmetric(gamma_positive=1.0),
-  'asymmetric_half': losses.asymmetric(gamma_negative=0.5),
-  'pairwise_logistic': losses.pairwise_logistic(),
-  'lsep': losses.lsep(),
-  'zlpr': losses.zlpr(),
-  'soft_f1': losses.soft_f1(),
-  'soft_jaccard': losses.soft_jaccard(),
-}
-
-
-def given(num_labels):
-  """A head whose logits are h itself."""
-  return product(
-    'given', num_labels, lambda *_, **__: {}, lambda params, h, key=None: h
-  )
-
-
-def apply(loss, logits, y, where=None):
-  head = given(logits.shape[-1])
-  return loss.apply(head, {}, logits, Batch(logits, y, where))
-
-
-@pytest.fixture(scope='module')
-def rows():
-  rng = np.random.default_rng(0)
-  logits = 3.0 * rng.normal(size=(ROWS, LABELS))
-  y = rng.random((ROWS, LABELS)) < 0.4
-  y[0], y[1] = False, True
-  return jnp.asarray(logits, jnp.float32), jnp.asarray(y, jnp.float32)
 
 
 def numpy_of(rows):
@@ -61,7 +17,7 @@ def numpy_of(rows):
 
 
 @pytest.mark.slow
-def test_focal_is_the_formula_and_that_of_optax(rows):
+def test_focal_is_the_formula_and_that_of_optax(apply, rows):
   _, y, p = numpy_of(rows)
   right = np.where(y > 0, p, 1 - p)
   for gamma in (0.0, 0.5, 2.0, 5.0):
@@ -72,7 +28,7 @@ def test_focal_is_the_formula_and_that_of_optax(rows):
     np.testing.assert_allclose(found, optaxs, rtol=1e-5)
 
 
-def test_asymmetric_is_the_formula(rows):
+def test_asymmetric_is_the_formula(apply, rows):
   _, y, p = numpy_of(rows)
   for positive, negative, margin in (
     (0.0, 4.0, 0.05),
@@ -89,7 +45,7 @@ def test_asymmetric_is_the_formula(rows):
     np.testing.assert_allclose(apply(loss, *rows), expected, rtol=1e-5)
 
 
-def test_without_focus_it_is_the_cross_entropy(rows):
+def test_without_focus_it_is_the_cross_entropy(apply, rows):
   expected = optax.sigmoid_binary_cross_entropy(*rows).sum(-1)
   for loss in (
     losses.sigmoid_cross_entropy(),
@@ -99,7 +55,7 @@ def test_without_focus_it_is_the_cross_entropy(rows):
     np.testing.assert_allclose(apply(loss, *rows), expected, rtol=1e-5)
 
 
-def test_equal_gammas_and_no_margin_are_the_focal_loss(rows):
+def test_equal_gammas_and_no_margin_are_the_focal_loss(apply, rows):
   asymmetric = losses.asymmetric(
     gamma_positive=2.0, gamma_negative=2.0, margin=0.0
   )
@@ -108,7 +64,7 @@ def test_equal_gammas_and_no_margin_are_the_focal_loss(rows):
   )
 
 
-def test_a_negative_below_the_margin_is_forgotten():
+def test_a_negative_below_the_margin_is_forgotten(apply):
   logits = jnp.asarray([[-3.5, -2.5]])  # probabilities 0.029 and 0.076
   gradient = jax.grad(
     lambda z: apply(losses.asymmetric(), z, jnp.zeros((1, 2))).sum()
@@ -117,7 +73,7 @@ def test_a_negative_below_the_margin_is_forgotten():
   assert gradient[0, 1] > 0
 
 
-def test_smoothing_is_the_mean_over_labels_that_may_be_wrong(rows):
+def test_smoothing_is_the_mean_over_labels_that_may_be_wrong(apply, rows):
   logits, y = rows
   smoothed = optax.smooth_labels(jnp.stack([1 - y, y], -1), 0.2)[..., 1]
   expected = optax.sigmoid_binary_cross_entropy(logits, smoothed).sum(-1)
@@ -126,7 +82,7 @@ def test_smoothing_is_the_mean_over_labels_that_may_be_wrong(rows):
 
 
 @pytest.mark.slow
-def test_pairs_one_by_one(rows):
+def test_pairs_one_by_one(apply, rows):
   logits, y, _ = numpy_of(rows)
   mean, product_of_sums, zero = [], [], []
   for f, truth in zip(logits, y, strict=True):
@@ -143,7 +99,7 @@ def test_pairs_one_by_one(rows):
     np.testing.assert_allclose(apply(loss, *rows), expected, rtol=1e-5)
 
 
-def test_only_differences_count_between_pairs(rows):
+def test_only_differences_count_between_pairs(apply, rows):
   logits, y = rows
   for loss in (losses.pairwise_logistic(), losses.lsep()):
     np.testing.assert_allclose(
@@ -151,7 +107,7 @@ def test_only_differences_count_between_pairs(rows):
     )
 
 
-def test_overlap_at_certainty_is_the_metric(rows):
+def test_overlap_at_certainty_is_the_metric(apply, rows):
   """With probabilities 0 and 1 and next to no smoothing."""
   _, y = rows
   decisions = jnp.asarray(np.random.default_rng(1).random(y.shape) < 0.5)
@@ -169,7 +125,7 @@ def test_overlap_at_certainty_is_the_metric(rows):
     np.testing.assert_allclose(found[rest], 1 - expected[rest], atol=1e-5)
 
 
-def test_overlap_is_the_formula(rows):
+def test_overlap_is_the_formula(apply, rows):
   _, y, p = numpy_of(rows)
   t, f, m = ((a).sum(-1) for a in (p * y, p * (1 - y), (1 - p) * y))
   s = 0.7
@@ -182,47 +138,69 @@ def test_overlap_is_the_formula(rows):
     np.testing.assert_allclose(apply(loss, *rows), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize('name', LOSSES)
-def test_masked_is_absent(rows, name):
-  """The value, and the gradient, are those of the known labels alone."""
+def test_macro_f1_at_certainty_is_the_metric(apply, rows):
+  """Of the batch, which every example of it is told."""
+  _, y = rows
+  decisions = np.random.default_rng(1).random(y.shape) < 0.5
+  logits = jnp.where(jnp.asarray(decisions), 50.0, -50.0)
+  found = apply(losses.soft_f1_macro(smoothing=1e-6), logits, y)
+  expected = 1 - f1_score(np.asarray(y), decisions, average='macro')
+  np.testing.assert_allclose(found, np.full(len(y), expected), atol=1e-5)
+
+
+def test_macro_f1_is_the_formula_and_a_weight_repeats_a_row(apply, rows):
+  logits, y, _ = numpy_of(rows)
+  repeats = np.asarray([0, 1, 2, 1, 0, 3, 1, 1])
+  loss = losses.soft_f1_macro(smoothing=0.7, slope=2.0, offset=0.3)
+  p = np.repeat(scipy.special.expit(2.0 * (logits + 0.3)), repeats, axis=0)
+  t = np.repeat(y, repeats, axis=0)
+  f1 = (2 * (p * t).sum(0) + 0.7) / (p.sum(0) + t.sum(0) + 0.7)
+  found = apply(loss, *rows, None, jnp.asarray(repeats, jnp.float32))
+  np.testing.assert_allclose(found, np.full(8, 1 - f1.mean()), rtol=1e-5)
+
+
+def test_what_is_unknown_may_count_as_off(apply, rows):
   logits, y = rows
-  known = np.asarray([True, False, True, True, False])
+  where = jnp.asarray(np.random.default_rng(1).random(y.shape) < 0.5)
+  hidden = jnp.where(where, y, 0.0)
+  for make in (losses.sigmoid_cross_entropy, losses.focal, losses.asymmetric):
+    each = jnp.stack(
+      [
+        apply(make(), logits[:, j : j + 1], hidden[:, j : j + 1])
+        for j in range(y.shape[1])
+      ],
+      axis=1,
+    )
+    for unknown, share in (
+      ('masked', 0.0),
+      ('negative', 1.0),
+      ('weak_negative', 0.25),
+    ):
+      found = apply(make(unknown=unknown), logits, y, where)
+      expected = (np.where(where, 1.0, share) * each).sum(-1)
+      np.testing.assert_allclose(found, expected, rtol=1e-5)
+      complete = apply(make(unknown=unknown), logits, y)
+      np.testing.assert_allclose(complete, apply(make(), logits, y), rtol=1e-6)
 
-  def total(logits, y, where):
-    return apply(LOSSES[name], logits, y, where).sum()
 
-  where = jnp.broadcast_to(jnp.asarray(known), y.shape)
-  value, gradient = quick_jit(jax.value_and_grad(total))(logits, y, where)
-  left = logits[:, known], y[:, known]
-  alone, alone_gradient = quick_jit(
-    jax.value_and_grad(lambda z, y: total(z, y, None))
-  )(*left)
-  np.testing.assert_allclose(value, alone, rtol=1e-5)
-  np.testing.assert_allclose(
-    gradient[:, known], alone_gradient, rtol=1e-4, atol=1e-6
+def test_weak_negatives_together_weigh_as_one_positive(apply):
+  """Of a row of which one positive is all that is known, at even odds."""
+  y, where = jnp.eye(6)[:1], jnp.eye(6, dtype=bool)[:1]
+  loss = losses.sigmoid_cross_entropy(unknown='weak_negative')
+  found = apply(loss, jnp.zeros((1, 6)), y, where)
+  np.testing.assert_allclose(found, 2 * np.log(2), rtol=1e-6)
+
+
+def test_the_docstring_of_asymmetric_has_its_numbers_right(apply):
+  y = jnp.zeros((128, 80)).at[:, :3].set(1.0)
+  summed, averaged = (
+    apply(losses.asymmetric(reduction=how), jnp.zeros(y.shape), y)
+    for how in ('sum', 'mean')
   )
-  assert (np.asarray(gradient)[:, ~known] == 0).all()
-
-
-@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize('name', LOSSES)
-def test_no_gradient_is_nan(name, dtype):
-  """Huge logits, rows with no and with all labels, and nothing known."""
-  size = jnp.asarray([0.0, 1.0, -1.0, 1e4, -1e4], dtype)
-  logits = jnp.tile(size[None], (4, 1))
-  y = jnp.asarray([[0] * 5, [1] * 5, [0, 1, 0, 0, 1], [1, 0, 1, 1, 0]], dtype)
-
-  def total(logits, where):
-    return apply(LOSSES[name], logits, y, where).astype(jnp.float32).sum()
-
-  run = quick_jit(jax.value_and_grad(total))
-  for where in (None, jnp.ones(y.shape, bool), jnp.zeros(y.shape, bool)):
-    value, gradient = run(logits, where)
-    assert np.isfinite(value)
-    assert np.isfinite(gradient.astype(jnp.float32)).all()
-    if where is not None and not where.any():
-      assert value == 0
-      assert not np.asarray(gradient, np.float32).any()
+  text = losses.asymmetric.__doc__
+  for number in (f'{summed.sum():.0f}', f'{summed[0]:.2f}'):
+    assert f' {number} ' in text
+  assert f'{averaged.mean():.4f}' in text
 
 
 @pytest.mark.parametrize(
@@ -233,6 +211,7 @@ def test_no_gradient_is_nan(name, dtype):
     (losses.asymmetric, {'margin': 1.0}, 'margin=1'),
     (losses.sigmoid_cross_entropy, {'label_smoothing': 1.0}, 'smoothing=1'),
     (losses.soft_f1, {'smoothing': 0.0}, 'smoothing=0'),
+    (losses.soft_f1_macro, {'slope': 0.0}, 'slope=0'),
   ],
 )
 def test_options_out_of_range_are_named(make, options, match):
