@@ -16,11 +16,14 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(VENV)/ready
 	@$(BIN)/python launch.py
 
+# Neighbouring tests share what they train: a worker takes them in one piece.
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
+
 test: $(VENV)/ready
-	$(BIN)/python -m pytest --numprocesses=auto
+	$(PYTEST)
 
 test-fast: $(VENV)/ready
-	$(BIN)/python -m pytest --numprocesses=auto -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
