@@ -13,11 +13,14 @@ from mlc.decoding.jaccard import jaccard
 from mlc.decoding.joint_mode import greedy, joint_mode
 from mlc.decoding.nonempty import hamming_nonempty, subset_nonempty
 from mlc.decoding.rank_cut import mcut, rcut
+from mlc.decoding.risk_control import f1_control, fnr_control
 from mlc.decoding.threshold import threshold
 from mlc.decoding.top_k import top_k
 
 __all__ = [
   'expected_f',
+  'f1_control',
+  'fnr_control',
   'greedy',
   'hamming_nonempty',
   'jaccard',

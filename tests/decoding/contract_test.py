@@ -30,8 +30,20 @@ DECODERS = {
   'micro_f2': decoding.micro_f(2.0),
   'rcut': decoding.rcut(),
   'mcut': decoding.mcut(),
+  'fnr_control_0.1': decoding.fnr_control(0.1),
+  'f1_control_0.5': decoding.f1_control(0.5),
 }
-LEARN = ('tuned_f1', 'youden', 'pcut', 'otsu', 'pooled_f1', 'micro_f2', 'rcut')
+LEARN = (
+  'tuned_f1',
+  'youden',
+  'pcut',
+  'otsu',
+  'pooled_f1',
+  'micro_f2',
+  'rcut',
+  'fnr_control_0.1',
+  'f1_control_0.5',
+)
 
 
 @pytest.fixture
@@ -207,6 +219,10 @@ def test_options_that_make_no_sense_are_refused(table_head):
     decoding.top_k(0)
   with pytest.raises(ValueError, match='5 labels of head table, which has 4'):
     decoding.top_k(5).exactness(table_head(4))
+  with pytest.raises(ValueError, match='fnr_control: alpha is 1'):
+    decoding.fnr_control(1.0)
+  with pytest.raises(ValueError, match='f1_control: delta is 0'):
+    decoding.f1_control(0.3, 0.0)
   with pytest.raises(ValueError, match=r'beta is 0\.0'):
     decoding.expected_f(0.0)
   for decoder in (decoding.expected_f, decoding.jaccard):
