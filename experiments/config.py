@@ -83,6 +83,8 @@ class Experiment:
     decoders: how the distribution becomes decisions; empty for the method's
       own.
     encoder: identity makes the head a linear model.
+    calibration: how probabilities are mended on the validation rows before
+      decoders are fitted, on the same rows.
     allow_mismatch: insist on a multi-label head for a set in which every row
       has exactly one label, or on softmax for one in which some have not.
     regrets: where p(y | x) is known, measure the regret of every decision and
@@ -99,6 +101,7 @@ class Experiment:
   loss: str = ''
   decoders: tuple[str, ...] = ()
   encoder: str = 'identity'
+  calibration: str = 'none'
   allow_mismatch: bool = False
   regrets: bool = True
   data: DataOptions = DataOptions()
@@ -118,7 +121,8 @@ def config_of(experiment: Experiment) -> dict[str, Any]:
   """All that decides the result, as flat JSON: what a run is known by.
 
   How often a state is saved is left out, since it decides nothing, and so are
-  link_l2s where there are none: runs older than the option keep their name.
+  link_l2s and calibration where there are none: runs older than the option keep
+  their name.
   """
   flat = dataclasses.asdict(experiment)
   options = flat.pop('options')
@@ -127,6 +131,8 @@ def config_of(experiment: Experiment) -> dict[str, Any]:
   del flat['save_interval_secs']
   if not flat['link_l2s']:
     del flat['link_l2s']
+  if flat['calibration'] == 'none':
+    del flat['calibration']
   return {**flat, **options}
 
 

@@ -2,12 +2,18 @@ r"""Decodes a finished run again, with other decoders, without training.
 
     python -m experiments.evaluate --run=runs/dependence/yeast-... \
       --decoders=top_k --decoder.k=3
+    python -m experiments.evaluate --run=runs/dependence/yeast-... \
+      --calibration=temperature
 
-The parameters that training selected are read from the run directory; decoders
-are fitted on its validation rows. Numbers go to `<run>/evaluations/NAME.json`;
-results.json is left as it is, and so is what a study reports. Takes seconds.
+The parameters that training selected are read from the run directory;
+calibration and decoders are fitted on its validation rows, the same for both.
+Under another calibration than the run's the same decoders stand beside each
+other, as the run is calibrated and as it is asked here. Numbers go to
+`<run>/evaluations/NAME.json`; results.json is left as it is, and so is what a
+study reports. Takes seconds.
 """
 
+import dataclasses
 import json
 import logging
 import sys
@@ -26,16 +32,13 @@ from experiments.experiment import (
   rehearse,
 )
 from experiments.flags import DECODER, Option
-from experiments.judgement import (
-  judge,
-  notes_of,
-  read_model,
-  stacked_shapes,
-)
+from experiments.judgement import judge, notes_of
+from experiments.selected_model import read_model, stacked_shapes
 from mlc.data import sources
 from mlc.data.arrays import to_device
 from mlc.data.dataset import Dataset
-from mlc.methods import DECODERS
+from mlc.evaluation import UNCALIBRATED
+from mlc.methods import CALIBRATORS, DECODERS
 from mlc.run_directory import (
   RunDirectory,
   RunDirectoryError,
@@ -52,14 +55,16 @@ def evaluate(
   decoders: Sequence[str],
   options: Mapping[str, Any],
   *,
+  calibration: str = '',
   data_dir: str = '',
 ) -> list[dict[str, Any]]:
   """Rows as in results.json, for other decoders on a finished run.
 
   Args:
     directory: of a run that is done.
-    decoders: names.
+    decoders: names; none for those of the run.
     options: of the decoders, such as {'decoder.k': 3}.
+    calibration: name; empty for that of the run.
     data_dir: where data sets are looked for by name.
 
   Raises:
@@ -73,7 +78,11 @@ def evaluate(
   with edge.refusing():
     dataset = sources.load(trained.data.dataset, data_dir=data_dir)
     refuse_other_data(directory, config, dataset)
-    experiment = experiment_flags.with_decoders(trained, decoders, options)
+    experiment = trained
+    if decoders:
+      experiment = experiment_flags.with_decoders(trained, decoders, options)
+    if calibration:
+      experiment = dataclasses.replace(experiment, calibration=calibration)
     rehearse(build_model(experiment, dataset, num_label_sets=1), dataset)
     trial = plan(trained, dataset)
     model = build_model(experiment, dataset, count_label_sets(dataset, trial))
@@ -136,10 +145,11 @@ def refuse_other_data(
 
 def main(argv: Sequence[str]) -> int:
   edge.no_arguments(argv)
-  if not FLAGS.run or not FLAGS.decoders:
+  if not FLAGS.run or not (FLAGS.decoders or FLAGS.calibration):
     raise edge.Refusal(
-      'name a finished run and what to decode it with, such as '
-      '--run=runs/dependence/yeast-... --decoders=subset,f_beta.'
+      'name a finished run and what to decode or calibrate it with, such as '
+      '--run=runs/dependence/yeast-... --decoders=subset,f_beta or '
+      '--calibration=temperature.'
     )
   directory = RunDirectory(FLAGS.run)
   options = {
@@ -147,16 +157,57 @@ def main(argv: Sequence[str]) -> int:
     for name in FLAGS
     if name.startswith(DECODER) and FLAGS[name].value is not None
   }
-  rows = evaluate(directory, FLAGS.decoders, options, data_dir=FLAGS.data_dir)
+  if options and not FLAGS.decoders:
+    raise edge.Refusal(
+      f'{", ".join(f"--{name}" for name in options)} without --decoders: the '
+      'decoders of the run keep their own options. Name those that are meant.'
+    )
+  rows = evaluate(
+    directory,
+    FLAGS.decoders,
+    options,
+    calibration=FLAGS.calibration,
+    data_dir=FLAGS.data_dir,
+  )
   said = [f'{name.removeprefix(DECODER)}={v}' for name, v in options.items()]
+  shown = rows
+  if FLAGS.calibration:
+    said.append(f'calibration={FLAGS.calibration}')
+    shown = beside(directory, rows, options)
   name = '-'.join([*FLAGS.decoders, *said])
   path = directory.path / 'evaluations' / f'{name}.json'
   with naming_path(path):
     path.parent.mkdir(exist_ok=True)
   write_atomic(path, (json.dumps(rows, indent=1) + '\n').encode())
-  edge.show_rows(str(directory.path), rows)
+  edge.show_rows(str(directory.path), shown)
   print(f'Written to {path}')
   return 0
+
+
+def beside(
+  directory: RunDirectory,
+  rows: Sequence[Mapping[str, Any]],
+  options: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+  """The rows after those of the same decoders as the run is calibrated.
+
+  Read from results.json where the run has them, else decided again.
+  """
+  own = experiment_from(directory.read_config()).calibration
+  if own == FLAGS.calibration:
+    return [dict(row) for row in rows]
+  before = directory.read_results()['rows']
+  if not {row['decoder'] for row in rows} <= {row['decoder'] for row in before}:
+    before = evaluate(
+      directory, FLAGS.decoders, options, data_dir=FLAGS.data_dir
+    )
+  shown = {row['decoder'] for row in rows}
+  return [
+    {**row, 'decoder': f'{row["decoder"]} {calibration}'}
+    for calibration, some in ((own, before), (FLAGS.calibration, rows))
+    for row in some
+    if row['decoder'] in shown and not row['metric'].startswith(UNCALIBRATED)
+  ]
 
 
 def parse(argv: Sequence[str]) -> list[str]:
@@ -166,6 +217,13 @@ def parse(argv: Sequence[str]) -> list[str]:
   for option in (
     Option('run', str, '', 'directory of a finished run.'),
     Option('decoders', tuple[str, ...], (), f'how to decide. Known: {known}.'),
+    Option(
+      'calibration',
+      str,
+      '',
+      "how probabilities are mended first; empty for the run's own. Known: "
+      f'{", ".join(CALIBRATORS)}.',
+    ),
   ):
     experiment_flags.define(option, FLAGS)
   experiment_flags.define_places(FLAGS)

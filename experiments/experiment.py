@@ -14,6 +14,7 @@ from mlc.base import (
   FROZEN,
   LINKS,
   Batch,
+  Calibrator,
   Decoder,
   Encoder,
   Head,
@@ -22,10 +23,12 @@ from mlc.base import (
   SparseRows,
   lookup,
 )
+from mlc.calibration import none
 from mlc.data import splits
 from mlc.data.dataset import Dataset
 from mlc.encoders.standardized import standardized
 from mlc.methods import (
+  CALIBRATORS,
   DECODERS,
   ENCODERS,
   LOSSES,
@@ -40,12 +43,26 @@ from mlc.training.runs import Runs
 
 
 class Model(NamedTuple):
-  """What an experiment trains and how it decides."""
+  """What an experiment trains, and how it decides.
+
+  Attributes:
+    encoder: features to representation.
+    head: what is trained.
+    loss: how.
+    decoders: by name; they ask the calibrated head.
+    calibrator: how the head's probabilities are mended, once it is trained.
+  """
 
   encoder: Encoder
   head: Head
   loss: Loss
   decoders: Mapping[str, Decoder]
+  calibrator: Calibrator = none()
+
+  @property
+  def calibrated(self) -> Head:
+    """The head that decides; see `Calibrator.apply` for its parameters."""
+    return self.calibrator.apply(self.head)
 
   def init(self, key: jax.Array, rows: Batch) -> Params:
     """Parameters of one run, from its training rows."""
@@ -76,11 +93,11 @@ class Model(NamedTuple):
 def build_model(
   experiment: Experiment, dataset: Dataset, num_label_sets: int
 ) -> Model:
-  """The encoder, head, loss and decoders that an experiment names.
+  """The encoder, head, loss, calibrator and decoders of an experiment.
 
   Raises:
     ValueError: for an unknown name, a head that does not suit the data set
-      (see `check_match`), or a decoder that the head cannot serve.
+      (see `check_match`), or a decoder that the calibrated head cannot serve.
   """
   method = lookup(experiment.method, METHODS, 'method')
   given = experiment.options
@@ -98,11 +115,13 @@ def build_model(
   encoder = encoder_factory(**options_for(encoder_factory, ENCODER, given))
   if experiment.data.standardize:
     encoder = standardized(encoder)
+  calibrator = lookup(experiment.calibration, CALIBRATORS, 'calibration')()
+  decides = calibrator.apply(head)
   decoders = {}
   for name in experiment.decoders or (method.decoder,):
     factory = lookup(name, DECODERS, 'decoder')
     decoder = factory(**options_for(factory, DECODER, given))
-    decoder.exactness(head)
+    decoder.exactness(decides)
     # Its own name says with which options: threshold_0.3 is not hamming.
     decoders[decoder.name] = decoder
   loss_name = experiment.loss or method.loss
@@ -117,7 +136,7 @@ def build_model(
     )
   if loss_name in ('nll', 'own') and head.support is not None:
     check_support(head, dataset)
-  return Model(encoder, head, loss, decoders)
+  return Model(encoder, head, loss, decoders, calibrator)
 
 
 def check_support(head: Head, dataset: Dataset) -> None:
@@ -205,7 +224,14 @@ def rehearse(
   )
   jax.eval_shape(
     lambda params, rows, key: evaluation.fit_decoders(
-      model.encoder, model.head, model.decoders, params, rows, key
+      model.encoder,
+      model.calibrated,
+      model.decoders,
+      evaluation.calibrate(
+        model.encoder, model.head, model.calibrator, params, rows, key
+      ),
+      rows,
+      key,
     ),
     params,
     rows(validation_rows),

@@ -27,7 +27,8 @@ from experiments.evaluate import refuse_other_data, refuse_unfinished
 from experiments.experiment import build_model, count_label_sets, plan
 from experiments.explanation import Explained, as_json, figure_of, show, tables
 from experiments.flags import Option
-from experiments.judgement import padded, read_model, stacked_shapes
+from experiments.judgement import padded
+from experiments.selected_model import read_model, stacked_shapes
 from mlc.base import Batch, Head, Params
 from mlc.data import sources
 from mlc.data.arrays import to_device

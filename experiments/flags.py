@@ -19,7 +19,7 @@ from absl import flags
 
 from experiments.config import DataOptions, Experiment, Search
 from mlc.base import lookup
-from mlc.methods import DECODERS, ENCODERS, LOSSES, METHODS
+from mlc.methods import CALIBRATORS, DECODERS, ENCODERS, LOSSES, METHODS
 from mlc.training.options import TrainOptions
 
 # Parts of Experiment whose fields are flags without a prefix.
@@ -31,6 +31,7 @@ _TABLES: Mapping[str, Mapping[str, Any]] = {
   'method': METHODS,
   'loss': LOSSES,
   'encoder': ENCODERS,
+  'calibration': CALIBRATORS,
   'decoders': DECODERS,
 }
 HEAD, ENCODER, LOSS, DECODER = 'model.', 'encoder.', 'loss.', 'decoder.'

@@ -13,11 +13,7 @@ from mlc.base import Batch, Params
 from mlc.data.dataset import Dataset
 from mlc.data.splits import Split
 from mlc.metrics.regret import criteria
-from mlc.numerics import jit_once, split_frozen
-from mlc.run_directory import RunDirectory
-from mlc.training.checkpoint import CheckpointError, Checkpoints
-
-MODEL = 'model'
+from mlc.numerics import jit_once
 
 
 def judge(
@@ -30,10 +26,10 @@ def judge(
   *,
   regrets: bool = True,
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
-  """Fits the decoders on validation rows and measures validation and test.
+  """Calibrates and fits on validation rows, and measures these and test rows.
 
   Args:
-    model: encoder, head, decoders.
+    model: encoder, head, calibrator, decoders.
     dataset: for the truth where it is known, and whether it is multi-class.
     data: the data set on the device.
     trial: the rows of every run.
@@ -59,7 +55,7 @@ def judge(
     jnp.asarray([split.seed for split in splits], jnp.uint32)
   )
   known = dataset.log_joint if regrets else None
-  states, temperature = fit_states(
+  params, states, temperature = fit_states(
     model, data, splits, params, keys, known is not None
   )
   classes = model.head.one_hot and dataset.is_multiclass
@@ -70,32 +66,59 @@ def judge(
   def decided(data, params, states, rows, keys):
     def one(run):
       params, states, (index, weight), key = run
-      return evaluation.decide(
-        model.encoder,
-        model.head,
-        model.decoders,
-        params,
-        states,
-        evaluation.rows_of(data, index, weight),
-        key,
+      rows = evaluation.rows_of(data, index, weight)
+      encoder, head = model.encoder, model.calibrated
+      found = evaluation.decide(
+        encoder, head, model.decoders, params, states, rows, key
+      )
+      if model.calibrator.name == 'none':
+        return found, None
+      return found, evaluation.uncalibrated(
+        encoder, model.head, params, rows, found, key
       )
 
     return jax.lax.map(one, (params, states, rows, keys))
 
   measure, regrets_known = over_runs(), regrets_of(model)
-  result = {}
+  result, before = {}, None
   for part, rows in indices.items():
-    found = decided(data, params, states, rows, keys)
+    found, before = decided(data, params, states, rows, keys)
     values = evaluation.measured(kinds, found, measure)
+    if before is not None:
+      was = uncalibrated(kinds, before, measure)
+      values = {name: values[name] | was[name] for name in values}
     if known is not None:
       of_each = regrets_known(data, known, found, params, rows, temperature)
       values = {name: values[name] | of_each[name] for name in values}
     result[part] = jax.device_get(
-      evaluation.Judged(values, found.seen.scores, found.decisions)
+      evaluation.Judged(
+        values, found.seen.scores, found.decisions, found.confidence
+      )
     )
-  found = rows_of(model, kinds, splits, result)
-  arrays = arrays_of(dataset, splits, indices, result)
-  return found, arrays | thresholds_of(states)
+  arrays = arrays_of(dataset, splits, indices, result) | thresholds_of(states)
+  if before is not None:
+    # Of the last part, the test rows.
+    arrays['uncalibrated_marginals'] = np.asarray(before.seen.scores)
+    arrays |= {
+      f'calibration_{name}': np.asarray(value)
+      for name, value in params['head']['calibration'].items()
+    }
+  return rows_of(model, kinds, splits, result), arrays
+
+
+def uncalibrated(
+  kinds: Mapping[str, metrics.Metric],
+  before: evaluation.Decided,
+  measure: Callable[..., dict[str, jax.Array]],
+) -> dict[str, dict[str, jax.Array]]:
+  """Decoder -> `uncalibrated_METRIC` -> number of each run."""
+  asked = {n: m for n, m in kinds.items() if n in evaluation.PROBABILISTIC}
+  return {
+    decoder: {
+      f'{evaluation.UNCALIBRATED}{name}': value for name, value in of.items()
+    }
+    for decoder, of in evaluation.measured(asked, before, measure).items()
+  }
 
 
 def over_runs() -> Callable[..., dict[str, jax.Array]]:
@@ -129,7 +152,9 @@ def regrets_of(model: Model) -> Callable[..., dict[str, dict[str, jax.Array]]]:
       table = None
       if temperature is not None:
         x = evaluation.rows_of(data, index, weight).x
-        table = evaluation.joint_of(model.encoder, model.head, params, x, block)
+        table = evaluation.joint_of(
+          model.encoder, model.calibrated, params, x, block
+        )
       return evaluation.regrets(
         truth[index],
         found.decisions,
@@ -175,26 +200,58 @@ def thresholds_of(states: Mapping[str, Any]) -> dict[str, np.ndarray]:
     f'{what}_{name}': np.asarray(state[what])
     for name, state in states.items()
     if isinstance(state, dict)
-    for what in ('threshold', 'pooled')
+    for what in ('threshold', 'pooled', 'reached', 'least', 'rows')
     if what in state
   }
 
 
 def notes_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
-  """What a user must know of fitted thresholds."""
+  """What a user must know of fitted thresholds and of calibration."""
   notes = []
+  kept = arrays.get('calibration_kept', np.zeros((0, 0), bool))
+  if kept.any():
+    notes.append(
+      f'calibration: {_named(arrays, kept)} have no '
+      'positive or no negative among the validation rows of some seed or fold; '
+      'there their probabilities stay as they were'
+    )
   for key, pooled in arrays.items():
     name = key.removeprefix('pooled_')
     if name == key or not pooled.any():
       continue
-    rare = arrays['label_names'][pooled.any(axis=0)]
-    some = ', '.join(rare[:5]) + (', ...' if len(rare) > 5 else '')
     notes.append(
-      f'decoder {name}: {len(rare)} of {pooled.shape[1]} labels ({some}) have '
+      f'decoder {name}: {_named(arrays, pooled)} have '
       'too few positives among the validation rows of some seed or fold; there '
       'they take the threshold that is best for all labels pooled'
     )
+  return notes + _not_promised(arrays)
+
+
+def _not_promised(arrays: Mapping[str, np.ndarray]) -> list[str]:
+  """Where a risk could not be controlled, and at which level it could."""
+  notes = []
+  for key, reached in arrays.items():
+    name = key.removeprefix('reached_')
+    if name == key or reached.all():
+      continue
+    least = arrays[f'least_{name}'][~reached].max()
+    rows = arrays[f'rows_{name}'][~reached].min()
+    notes.append(
+      f'decoder {name} promises nothing in {(~reached).sum()} of '
+      f'{reached.size} seeds and folds: with {rows:.0f} validation rows it '
+      f'could for alpha from {least:.3g} on. More rows, or a larger '
+      '--decoder.alpha, give a promise'
+    )
   return notes
+
+
+def _named(
+  arrays: Mapping[str, np.ndarray], found: np.ndarray, most: int = 5
+) -> str:
+  """How many labels are true in some run, and which, in words."""
+  names = arrays['label_names'][found.any(axis=0)]
+  some = ', '.join(names[:most]) + (', ...' if len(names) > most else '')
+  return f'{len(names)} of {found.shape[1]} labels ({some})'
 
 
 def in_order(names: Iterable[str], first: Iterable[str]) -> list[str]:
@@ -214,12 +271,13 @@ def fit_states(
   params: Params,
   keys: jax.Array,
   truth_is_known: bool,
-) -> tuple[Mapping[str, Any], jax.Array | None]:
+) -> tuple[Params, Mapping[str, Any], jax.Array | None]:
   """What is learnt from the validation rows of each run.
 
   Returns:
-    The states of the decoders; and where the truth is known the temperature by
-    which regret is taken apart, if it is.
+    The parameters of the calibrated head; the states of the decoders, fitted
+    to it; and where the truth is known the temperature by which its regret is
+    taken apart, if it is.
   """
   rows = [split.validation for split in splits]
   index, weight = padded(rows, max(len(part) for part in rows))
@@ -229,15 +287,18 @@ def fit_states(
     def one(run):
       params, index, weight, key = run
       validation = evaluation.rows_of(data, index, weight)
+      params = evaluation.calibrate(
+        model.encoder, model.head, model.calibrator, params, validation, key
+      )
       states = evaluation.fit_decoders(
-        model.encoder, model.head, model.decoders, params, validation, key
+        model.encoder, model.calibrated, model.decoders, params, validation, key
       )
       temperature = None
       if truth_is_known:
         temperature = evaluation.fit_temperature(
-          model.encoder, model.head, params, validation
+          model.encoder, model.calibrated, params, validation
         )
-      return states, temperature
+      return params, states, temperature
 
     return jax.lax.map(one, (params, index, weight, keys))
 
@@ -251,8 +312,12 @@ def exactness_of(
   kinds: Mapping[str, metrics.Metric],
 ) -> str:
   """How the number came about: of the decision, or of the distribution."""
+  head = model.calibrated
+  if metric.startswith(evaluation.UNCALIBRATED):
+    metric = metric.removeprefix(evaluation.UNCALIBRATED)
+    head = model.head
   if metric == 'mode_certified':
-    return model.head.exactness['mode']
+    return head.exactness['mode']
   needs = kinds[metric].needs if metric in kinds else 'decisions'
   if metric.startswith('regret_'):
     needs = next(
@@ -261,10 +326,10 @@ def exactness_of(
       if metric.startswith(f'regret_{name}')
     )
   if needs == 'scores':
-    return model.head.exactness['marginals']
+    return head.exactness['marginals']
   if needs == 'log_prob':
     return 'closed-form'
-  return model.decoders[decoder].exactness(model.head)
+  return model.decoders[decoder].exactness(model.calibrated)
 
 
 def padded(
@@ -289,7 +354,10 @@ def arrays_of(
   `train_row` and `validation_row` are the other rows of the split; beside the
   latter stand `validation_y` and `validation_marginals`. Of a
   decoder with fitted thresholds `threshold_<name>` holds them, and
-  `pooled_<name>` where a label took the one of all labels.
+  `pooled_<name>` where a label took the one of all labels; of one that controls
+  a risk `reached_<name>`, `least_<name>` and `rows_<name>` are what it
+  promises. Where the head has
+  a joint, `confidence_<name>` holds the probability of each decision.
   """
   index, weight = (np.asarray(part) for part in indices['test'])
   out = result['test']
@@ -317,6 +385,10 @@ def arrays_of(
       f'decision_{name}': np.asarray(decision).astype(np.uint8)
       for name, decision in out.decisions.items()
     },
+    **{
+      f'confidence_{name}': np.asarray(confidence)
+      for name, confidence in out.confidence.items()
+    },
   }
 
 
@@ -324,63 +396,3 @@ def _rows(parts: Sequence[np.ndarray]) -> np.ndarray:
   """Index arrays of one length, filled up with -1."""
   index, weight = padded(parts, max(map(len, parts)))
   return np.where(np.asarray(weight) > 0, np.asarray(index), -1)
-
-
-def parameter_count(params: Params) -> int:
-  """Trained numbers of one run."""
-  trained, _ = split_frozen(params)
-  leaves = jax.tree.leaves(trained)
-  return int(sum(leaf.size // max(leaf.shape[0], 1) for leaf in leaves))
-
-
-def stacked_shapes(
-  model: Model, data: Batch, trial: Trial, selected: Sequence[int]
-) -> Params:
-  """Shapes of the parameters of the selected runs, without computing them."""
-  runs = trial.runs
-  one = jax.eval_shape(
-    lambda key, train, weight: model.init(
-      key, evaluation.rows_of(data, train, weight)
-    ),
-    runs.key[0],
-    runs.train[0],
-    runs.train_weight[0],
-  )
-  return jax.tree.map(
-    lambda leaf: jax.ShapeDtypeStruct((len(selected), *leaf.shape), leaf.dtype),
-    one,
-  )
-
-
-def save_model(
-  directory: RunDirectory, config: Mapping[str, Any], params: Params
-) -> None:
-  """Keeps the selected parameters, from which `evaluate` decodes again."""
-  kept = Checkpoints(directory.checkpoints_path / MODEL, config, keep=1)
-  # What an earlier start left follows from the state of the training.
-  kept.discard()
-  kept.save(0, params)
-
-
-def read_model(
-  directory: RunDirectory, config: Mapping[str, Any], shapes: Params
-) -> Params:
-  """The parameters that `save_model` kept.
-
-  Raises:
-    RunDirectoryError: they are missing or damaged.
-  """
-  path = directory.checkpoints_path / MODEL
-  again = (
-    f'To have it written again: remove {path} and {directory.done_path}, then '
-    f'python -m experiments.train --flagfile={directory.flags_path}'
-  )
-  try:
-    found = Checkpoints(path, config).restore(shapes)
-  except CheckpointError as error:
-    raise CheckpointError(f'{error}\n{again}') from error
-  if found is None:
-    raise CheckpointError(f'{path} holds no parameters. {again}')
-  # Committed to a device, as training leaves them: the same program then
-  # serves both, and comes from the compilation cache.
-  return jax.device_put(found[1], jax.local_devices()[0])

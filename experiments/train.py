@@ -34,13 +34,9 @@ from experiments.experiment import (
   rehearse,
   select,
 )
-from experiments.judgement import (
-  judge,
-  notes_of,
-  parameter_count,
-  save_model,
-)
+from experiments.judgement import judge, notes_of
 from experiments.progress import Progress
+from experiments.selected_model import parameter_count, save_model
 from mlc.base import Batch
 from mlc.data import sources
 from mlc.data.arrays import to_device

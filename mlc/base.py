@@ -165,6 +165,23 @@ class Loss(NamedTuple):
   fit: Callable[..., Any] | None = None
 
 
+class Calibrator(NamedTuple):
+  """How probabilities are mended once a head is trained, before it decides.
+
+  Attributes:
+    name: as in the results table.
+    fit: (head, params, h, y, *, where=None, weight=None, key=None) -> state,
+      called on validation rows only; a calibrator that needs them raises
+      ValueError when there are none.
+    apply: (head) -> the calibrated Head, whose parameters are {'head': params,
+      'calibration': state}. What it cannot tell any more is None.
+  """
+
+  name: str
+  fit: Callable[..., Any]
+  apply: Callable[[Head], Head]
+
+
 class Decoder(NamedTuple):
   """How a distribution becomes a decision.
 

@@ -1,7 +1,9 @@
-"""From fitted parameters to numbers: encode, decode, measure.
+"""From fitted parameters to numbers: encode, calibrate, decode, measure.
 
-Decoders are fitted on validation rows only. The test rows enter `evaluate`
-once, after every choice has been made.
+Calibrators and decoders are fitted on validation rows only, and both on all of
+them: a decoder sees probabilities that were mended on the very rows it is
+fitted on, and that are a little better there than elsewhere. The test rows
+enter `evaluate` once, after every choice has been made.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,14 +13,27 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from mlc import distribution
-from mlc.base import Batch, Decoder, Encoder, Head, Key, Params, require
+from mlc.base import (
+  Batch,
+  Calibrator,
+  Decoder,
+  Encoder,
+  Head,
+  Key,
+  Params,
+  require,
+)
+from mlc.heads.tabulated import tabulated
 from mlc.metrics import Metric, Predictions, decomposition
 from mlc.metrics import evaluate as measure
+from mlc.metrics.decomposition import regrets
 from mlc.metrics.metric import given
-from mlc.metrics.regret import criteria, regret
-from mlc.numerics import take_rows, weighted_mean
+from mlc.numerics import in_blocks, take_rows, weighted_mean
 
+# Metrics of probabilities, which calibration is to better.
+PROBABILISTIC = ('nll', 'ece', 'ece_label', 'brier_label', 'ece_set')
+# Before the names of those of the head as it was.
+UNCALIBRATED = 'uncalibrated_'
 # Of an [L,L] array for each row of a block: 128 MiB in float32.
 _BLOCK_NUMBERS = 2**25
 # Of a regret that is taken apart: 12 answers of 4^L terms a row and criterion.
@@ -32,11 +47,13 @@ class Judged(NamedTuple):
     values: decoder -> metric -> number.
     marginals: P(y_j = 1 | h) of every row [N,L].
     decisions: decoder -> the decided label vectors [N,L].
+    confidence: decoder -> p(d | h) of the decisions, see `Decided`.
   """
 
   values: Mapping[str, Mapping[str, Array]]
   marginals: Float[Array, '*runs rows labels']
   decisions: Mapping[str, Float[Array, '*runs rows labels']]
+  confidence: Mapping[str, Float[Array, '*runs rows']]
 
 
 def rows_of(
@@ -44,6 +61,28 @@ def rows_of(
 ) -> Batch:
   """The rows `index` of the data set, those of weight 0 being padding."""
   return take_rows(data, index)._replace(weight=weight)
+
+
+def calibrate(
+  encoder: Encoder,
+  head: Head,
+  calibrator: Calibrator,
+  params: Params,
+  validation: Batch,
+  key: Key,
+) -> Params:
+  """The parameters of `calibrator.apply(head)`, the encoder's beside them."""
+  state = calibrator.fit(
+    head,
+    params['head'],
+    encoder.apply(params['encoder'], validation.x),
+    validation.y,
+    where=validation.where,
+    weight=validation.weight,
+    key=key,
+  )
+  mended = {'head': params['head'], 'calibration': state}
+  return {'encoder': params['encoder'], 'head': mended}
 
 
 def fit_decoders(
@@ -76,12 +115,15 @@ class Decided(NamedTuple):
   Attributes:
     seen: the truth, the marginals and log p(y | h) of the rows.
     decisions: decoder -> the decided label vectors [N,L].
+    confidence: decoder -> p(d | h) of the decisions [N]; none where the head
+      has no log_prob, or some label is unknown.
     certified: the share of rows whose mode is searched, and proved to be
       found; None where nothing is searched or proved.
   """
 
   seen: Predictions
   decisions: Mapping[str, Float[Array, '*runs rows labels']]
+  confidence: Mapping[str, Float[Array, '*runs rows']]
   certified: Float[Array, '*runs'] | None
 
 
@@ -132,7 +174,7 @@ def evaluate(
       truth, found.decisions, marginals, rows.weight, block, table, temperature
     )
     values = {name: values[name] | of_each[name] for name in values}
-  return Judged(values, marginals, found.decisions)
+  return Judged(values, marginals, found.decisions, found.confidence)
 
 
 def block_of(head: Head) -> int:
@@ -189,7 +231,43 @@ def decide(
     weight=rows.weight,
   )
   return Decided(
-    seen, decisions, _certified(encoder, head, params, rows, block)
+    seen,
+    decisions,
+    _confidence(encoder, head, params, rows, decisions, block),
+    _certified(encoder, head, params, rows, block),
+  )
+
+
+def uncalibrated(
+  encoder: Encoder,
+  head: Head,
+  params: Params,
+  rows: Batch,
+  found: Decided,
+  key: Key,
+) -> Decided:
+  """What the head before says of what the calibrated one has `found`.
+
+  Its parameters are those that `calibrate` gives. The decisions are those made
+  after, so that what differs is how sure it is of the same: a comparison of the
+  probabilities alone.
+  """
+  block = block_of(head)
+  before = {'encoder': params['encoder'], 'head': params['head']['head']}
+  marginals = require(head, 'marginals', 'evaluation')
+
+  def of_block(x):
+    h = encoder.apply(before['encoder'], x)
+    return marginals(before['head'], h, key=key)
+
+  return Decided(
+    found.seen._replace(
+      scores=in_blocks(of_block, rows.x, block),
+      log_prob=_log_prob(encoder, head, before, rows, block),
+    ),
+    found.decisions,
+    _confidence(encoder, head, before, rows, found.decisions, block),
+    None,
   )
 
 
@@ -201,23 +279,32 @@ def measured(
   """Decoder -> metric -> number.
 
   Args:
-    metrics: name -> metric; one that needs log p(y | h) is left out when the
-      head has none or some label is unknown.
+    metrics: name -> metric; one that needs log p(y | h), or the probability of
+      the decision, is left out when the head has none or some label is unknown.
     found: what was decided.
     measure: (metrics, Predictions) -> name -> number. Nothing of the model is
       in it: one that is compiled serves all models with as many rows.
   """
   of_decision, shared = {}, {}
   for name, metric in metrics.items():
-    if metric.needs == 'decisions':
+    if metric.needs == 'decisions' or (
+      metric.needs == 'confidence' and found.confidence
+    ):
       of_decision[name] = metric
-    elif metric.needs == 'scores' or found.seen.log_prob is not None:
+    elif metric.needs == 'scores' or (
+      metric.needs == 'log_prob' and found.seen.log_prob is not None
+    ):
       shared[name] = metric
   same_for_all = measure(shared, found.seen)
   if found.certified is not None:
     same_for_all = same_for_all | {'mode_certified': found.certified}
   return {
-    name: measure(of_decision, found.seen._replace(decisions=decisions))
+    name: measure(
+      of_decision,
+      found.seen._replace(
+        decisions=decisions, confidence=found.confidence.get(name)
+      ),
+    )
     | same_for_all
     for name, decisions in found.decisions.items()
   }
@@ -238,6 +325,32 @@ def _log_prob(
   return in_blocks(of_block, (rows.x, rows.y), block)
 
 
+def _confidence(
+  encoder: Encoder,
+  head: Head,
+  params: Params,
+  rows: Batch,
+  decisions: Mapping[str, Float[Array, 'rows labels']],
+  block: int,
+) -> dict[str, Float[Array, ' rows']]:
+  """Decoder -> p(d | h) of its decisions."""
+  function = head.log_prob
+  if function is None or rows.where is not None:
+    return {}
+
+  def of_block(part):
+    x, decided = part
+    h = encoder.apply(params['encoder'], x)
+    each = jnp.moveaxis(decided, 1, 0)
+    # One after another: the others of a run do not change a digit.
+    found = jax.lax.map(lambda d: function(params['head'], h, d), each)
+    return jnp.exp(found).T
+
+  stacked = jnp.stack([*decisions.values()], axis=1)
+  found = in_blocks(of_block, (rows.x, stacked), block)
+  return {name: found[:, i] for i, name in enumerate(decisions)}
+
+
 def _certified(
   encoder: Encoder, head: Head, params: Params, rows: Batch, block: int
 ) -> Float[Array, ''] | None:
@@ -250,42 +363,6 @@ def _certified(
 
   proved = in_blocks(of_block, rows.x, block).astype(rows.y.dtype)
   return weighted_mean(proved, rows.weight)
-
-
-def tabulated(head: Head) -> tuple[Head, Callable[..., Params]]:
-  """A head that enumerates asked once a block, not once a decoder.
-
-  Returns:
-    The head whose answers are read off the table log p(y | h), and (params, h)
-    -> its parameters, which hold the table. A head that does not enumerate its
-    marginals comes back as it is.
-  """
-  if head.joint is None or head.exactness['marginals'] != 'enumerated':
-    return head, lambda params, h: params
-
-  def read(of_table):
-    return lambda params, h, *, key=None: of_table(params['table'])
-
-  def pass_on(function):
-    if function is None:
-      return None
-    return lambda params, *args, **kwargs: function(
-      params['head'], *args, **kwargs
-    )
-
-  asked = head._replace(
-    joint=read(lambda table: table),
-    marginals=read(distribution.table_marginals),
-    mode=read(distribution.table_mode),
-    cardinality_marginals=read(distribution.table_cardinality_marginals),
-    logits=pass_on(head.logits),
-    log_prob=pass_on(head.log_prob),
-    sample=pass_on(head.sample),
-    greedy=pass_on(head.greedy),
-    conditional=pass_on(head.conditional),
-  )
-  joint = head.joint
-  return asked, lambda params, h: {'head': params, 'table': joint(params, h)}
 
 
 def fit_temperature(
@@ -321,76 +398,3 @@ def joint_of(
     return joint(params['head'], encoder.apply(params['encoder'], x))
 
   return in_blocks(of_block, x, block)
-
-
-def regrets(
-  truth: Float[Array, 'rows vectors'],
-  decisions: Mapping[str, Float[Array, 'rows labels']],
-  scores: Float[Array, 'rows labels'],
-  weight: Float[Array, ' rows'] | None,
-  block: int,
-  table: Float[Array, 'rows vectors'] | None = None,
-  temperature: Array | None = None,
-) -> dict[str, dict[str, Array]]:
-  """Mean regret of every decoder to the Bayes answer, and where it comes from.
-
-  Args:
-    truth: log p(y | x) of every label vector.
-    decisions: decoder -> label vectors.
-    scores: what orders the labels, with every decoder.
-    weight: of the rows.
-    block: rows looked at together.
-    table: log q(y | x) of the model, for the parts of the regret.
-    temperature: that recalibrates the table.
-
-  Returns:
-    decoder -> name -> number: `regret_METRIC`, and where there is a table
-    `regret_METRIC_PART` for the parts of `decomposition.Components`.
-  """
-  # The best answer is found once, as it is the same for every decoder.
-  judge = jax.vmap(regret, in_axes=(None, None, 1), out_axes=1)
-  measured = criteria()
-
-  def of_block(part):
-    truth, decided, scores, *table = part
-    of_metric = {}
-    for name, criterion in measured.items():
-      answers = decided if criterion.takes == 'decisions' else scores[:, None]
-      way = [decomposition.way(criterion, truth, q, temperature) for q in table]
-      of_metric[name] = judge(criterion, truth, answers), way
-    return of_metric
-
-  stacked = jnp.stack([*decisions.values()], axis=1)
-  rows = [truth, stacked, scores] + ([] if table is None else [table])
-  of_metric = in_blocks(of_block, tuple(rows), block)
-  values: dict[str, dict[str, Array]] = {name: {} for name in decisions}
-  for name, criterion in measured.items():
-    judged, way = of_metric[name]
-    for i, decoder in enumerate(decisions):
-      mine = jax.tree.map(
-        lambda leaf, i=i: leaf[:, min(i, leaf.shape[1] - 1)], judged
-      )
-      found = values[decoder]
-      found[f'regret_{name}'] = weighted_mean(mine.regret, weight)
-      for rungs in way:
-        parts = decomposition.components(
-          criterion, mine.expected, rungs, weight
-        )
-        for part, value in parts._asdict().items():
-          found[f'regret_{name}_{part}'] = value
-  return values
-
-
-def in_blocks(function: Callable[[Any], Any], rows: Any, block: int) -> Any:
-  """Applies a function of rows to blocks of them, one after another."""
-  count = jax.tree.leaves(rows)[0].shape[0]
-  block = min(block, count)
-  blocks = -(-count // block)
-  index = jnp.arange(blocks * block) % count
-  split = jax.tree.map(
-    lambda leaf: leaf[index].reshape(blocks, block, *leaf.shape[1:]), rows
-  )
-  out = jax.lax.map(function, split)
-  return jax.tree.map(
-    lambda leaf: leaf.reshape(blocks * block, *leaf.shape[2:])[:count], out
-  )

@@ -8,8 +8,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mlc import decoding, losses
-from mlc.base import Decoder, Encoder, Head, Loss, Method, lookup
+from mlc import calibration, decoding, losses
+from mlc.base import Calibrator, Decoder, Encoder, Head, Loss, Method, lookup
 from mlc.encoders.identity import identity
 from mlc.encoders.mlp import mlp
 from mlc.heads.bernoulli_mixture import bernoulli_mixture
@@ -141,6 +141,17 @@ DECODERS: Mapping[str, Callable[..., Decoder]] = {
   'otsu': decoding.otsu,
   'rcut': decoding.rcut,
   'mcut': decoding.mcut,
+  'fnr_control': decoding.fnr_control,
+  'f1_control': decoding.f1_control,
+}
+
+
+CALIBRATORS: Mapping[str, Callable[..., Calibrator]] = {
+  'none': calibration.none,
+  'temperature': calibration.temperature,
+  'vector': calibration.vector,
+  'platt': calibration.platt,
+  'isotonic': calibration.isotonic,
 }
 
 

@@ -98,6 +98,21 @@ def take_rows(tree: Any, index: Int[Array, ' batch']) -> Any:
   return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
+def in_blocks(function: Callable[[Any], Any], rows: Any, block: int) -> Any:
+  """Applies a function of rows to blocks of them, one after another."""
+  count = jax.tree.leaves(rows)[0].shape[0]
+  block = min(block, count)
+  blocks = -(-count // block)
+  index = jnp.arange(blocks * block) % count
+  split = jax.tree.map(
+    lambda leaf: leaf[index].reshape(blocks, block, *leaf.shape[1:]), rows
+  )
+  out = jax.lax.map(function, split)
+  return jax.tree.map(
+    lambda leaf: leaf.reshape(blocks * block, *leaf.shape[2:])[:count], out
+  )
+
+
 def transitive_closure(
   edges: Bool[np.ndarray, 'nodes nodes'],
 ) -> Bool[np.ndarray, 'nodes nodes']:

@@ -8,10 +8,12 @@ from jaxtyping import Array, Float
 from mlc.metrics.metric import (
   LabelValues,
   Metric,
+  Needs,
   Predictions,
   given,
   known,
   label_mean,
+  ratio,
   row_mean,
   row_weight,
 )
@@ -145,11 +147,6 @@ def ece(*, bins: int = 15) -> Metric:
     ICML 2017, equation 3.
   """
   _check_bins('ece', bins)
-  init_bins = _init_bins(bins)
-
-  def init(num_examples: int, num_labels: int) -> Bins:
-    del num_labels
-    return init_bins(num_examples, 1)
 
   def update(sums: Bins, p: Predictions) -> Bins:
     where = known(p)
@@ -161,16 +158,97 @@ def ece(*, bins: int = 15) -> Metric:
     weight = jnp.where(jnp.any(where, axis=-1), row_weight(p), 0.0)
     return _add_to_bins(sums, confidence, right, weight[:, None])
 
+  return _of_one('ece', bins, update, needs='scores')
+
+
+def ece_set(*, bins: int = 15) -> Metric:
+  """Expected calibration error of the decided label set as a whole.
+
+      sum_bins n_bin / n |mean of p(d | h) - share of d = y|
+
+  over bins of equal width of the joint probability of the decision d. Of the
+  joint mode it is the calibration error of the joint; of another decision, of
+  that decision's probability. A row with an unknown label is left out.
+
+  Args:
+    bins: how many; the value depends on it.
+
+  Returns:
+    The metric `ece_set`, lower is better, 0 to 1.
+
+  Raises:
+    ValueError: bins is below 1.
+
+  References:
+    Guo, Pleiss, Sun, Weinberger, On calibration of modern neural networks,
+    ICML 2017, equation 3, with label vectors for classes.
+  """
+  _check_bins('ece_set', bins)
+
+  def update(sums: Bins, p: Predictions) -> Bins:
+    right = jnp.all(p.y == given(p, 'decisions'), axis=-1, keepdims=True)
+    right = right.astype(p.y.dtype)
+    weight = jnp.where(jnp.all(known(p), axis=-1), row_weight(p), 0.0)
+    confidence = given(p, 'confidence')[:, None]
+    return _add_to_bins(sums, confidence, right, weight[:, None])
+
+  return _of_one('ece_set', bins, update, needs='confidence')
+
+
+def _of_one(name: str, bins: int, update, *, needs: Needs) -> Metric:
+  """The calibration error of one probability a row."""
+  init = _init_bins(bins)
   metric = label_mean(
-    'ece',
-    init,
+    name,
+    lambda num_examples, num_labels: init(num_examples, 1),
     update,
     _calibration_error,
-    needs='scores',
+    needs=needs,
     direction='lower',
     undefined='skip',
   )
   return metric._replace(per_label=None)
+
+
+def brier_label() -> Metric:
+  """Mean over labels of the squared distance of marginal and outcome.
+
+      mean_b (P(y_bj = 1 | h_b) - y_bj)^2
+
+  A proper score of the marginals.
+
+  Returns:
+    The metric `brier_label`, lower is better, 0 to 1; `per_label` gives that of
+    each label. A label that is known for no row is left out.
+
+  References:
+    Brier, Verification of forecasts expressed in terms of probability, Monthly
+    Weather Review 78, 1950 (there the sum over both outcomes: twice this).
+  """
+
+  def init(num_examples: int, num_labels: int) -> tuple[Array, Array]:
+    del num_examples
+    return jnp.zeros(num_labels), jnp.zeros(num_labels)
+
+  def update(sums: tuple[Array, Array], p: Predictions) -> tuple[Array, Array]:
+    weight = jnp.where(known(p), row_weight(p)[:, None], 0.0)
+    squared = weight * (given(p, 'scores') - p.y) ** 2
+    squared = jnp.where(weight > 0, squared, 0.0)
+    return sums[0] + jnp.sum(squared, 0), sums[1] + jnp.sum(weight, 0)
+
+  def values(sums: tuple[Array, Array]) -> LabelValues:
+    value, present = ratio(*sums)
+    return LabelValues(value, present, present)
+
+  return label_mean(
+    'brier_label',
+    init,
+    update,
+    values,
+    needs='scores',
+    direction='lower',
+    undefined='skip',
+  )
 
 
 def _check_bins(name: str, bins: int) -> None:

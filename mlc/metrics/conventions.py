@@ -20,6 +20,7 @@ from mlc.metrics.multiclass import Ties, top_k_accuracy
 _WITH_POLICY: Mapping[str, Callable[..., Metric]] = {
   'jaccard_example': example_based.jaccard_example,
   'f1_example': example_based.f1_example,
+  'recall_example': example_based.recall_example,
   'precision_micro': label_based.precision_micro,
   'recall_micro': label_based.recall_micro,
   'f1_micro': label_based.f1_micro,
@@ -76,6 +77,8 @@ def multilabel(
     ),
     calibration.nll(),
     calibration.ece_label(),
+    calibration.brier_label(),
+    calibration.ece_set(),
   ]
   return {metric.name: metric for metric in metrics}
 
@@ -114,8 +117,8 @@ def direction(name: str) -> Direction:
   """Whether a higher or a lower value of a metric is better.
 
   Args:
-    name: of a metric, for any k (`precision_at_7`), or `regret_` and the name
-      of a metric.
+    name: of a metric, for any k (`precision_at_7`), or `regret_` or
+      `uncalibrated_` and the name of a metric.
 
   Returns:
     'higher' or 'lower'.
@@ -125,6 +128,7 @@ def direction(name: str) -> Direction:
   """
   if name.startswith('regret_'):
     return 'lower'
+  name = name.removeprefix('uncalibrated_')
   return lookup(_any_k(name), _directions(), 'metric')
 
 

@@ -22,6 +22,7 @@ supposed improvement harms. For independent labels that are decided one by one
 a shift b moves the threshold from 1/2 to sigmoid(-b).
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -29,13 +30,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mlc import distribution
-from mlc.metrics.regret import Criterion
-from mlc.numerics import weighted_mean
+from mlc.metrics.regret import Criterion, criteria, regret
+from mlc.numerics import in_blocks, weighted_mean
+from mlc.temperature import likeliest_temperature, tempered
 
 SHIFTS = (0.0, -2.0, -1.0, -0.5, -0.25, 0.25, 0.5, 1.0, 2.0)
-# log2 of the steepest and the flattest temperature that is looked at.
-_MAX_LOG2_TEMPERATURE = 3.0
-_BISECTIONS = 30
 
 
 class Components(NamedTuple):
@@ -92,7 +91,7 @@ def way(
   Returns:
     For each row that of exact, of recalibrated by each of SHIFTS, of Bayes.
   """
-  calibrated = recalibrated(model_log_joint, temperature)
+  calibrated = tempered(model_log_joint, temperature)
   tables = jnp.stack(
     [
       model_log_joint,
@@ -140,14 +139,6 @@ def components(
   )
 
 
-def recalibrated(
-  log_joint: Float[Array, '*batch vectors'],
-  temperature: Float[Array, ''] | float,
-) -> Float[Array, '*batch vectors']:
-  """log of q^(1/T) / sum q^(1/T); impossible vectors stay so."""
-  return jax.nn.log_softmax(log_joint / temperature, axis=-1)
-
-
 def shifted(
   log_joint: Float[Array, '*batch vectors'], shift: float
 ) -> Float[Array, '*batch vectors']:
@@ -164,10 +155,8 @@ def fit_temperature(
 ) -> Float[Array, '']:
   """The T in [1/8, 8] under which q^(1/T) makes the labels likeliest.
 
-      sum_rows log q(y) = sum_rows sum_y' q^(1/T)(y') log q(y')
-
-  at the maximum: the log-likelihood is concave in 1/T, and its derivative is
-  bisected. A row whose labels the model rules out says nothing of T.
+  See `likeliest_temperature`. A row whose labels the model rules out
+  says nothing of T.
 
   Args:
     log_joint: log q of each row.
@@ -176,33 +165,63 @@ def fit_temperature(
 
   Returns:
     T; 1 where there is no row to learn from.
-
-  References:
-    Guo, Pleiss, Sun, Weinberger, On calibration of modern neural networks,
-    ICML 2017, section 4.2.
   """
-  code = distribution.code(y)[:, None]
-  seen = jnp.take_along_axis(log_joint, code, axis=-1)[:, 0]
-  weight = jnp.ones_like(seen) if weight is None else weight
-  weight = jnp.where(jnp.isfinite(seen), weight, 0.0)
-  seen = jnp.where(weight > 0, seen, 0.0)
-  possible = jnp.isfinite(log_joint)
-  finite = jnp.where(possible, log_joint, 0.0)
+  values = jnp.arange(log_joint.shape[-1])[None, :]
+  seen = values == distribution.code(y)[:, None]
+  return likeliest_temperature(log_joint, seen, weight)
 
-  def too_flat(log2_t):
-    p = jnp.exp(recalibrated(log_joint, 2.0**log2_t))
-    expected = jnp.sum(jnp.where(possible, p * finite, 0.0), axis=-1)
-    return weighted_mean(seen - expected, weight) > 0
 
-  def halve(ends, _):
-    low, high = ends
-    middle = 0.5 * (low + high)
-    flat = too_flat(middle)
-    return (
-      jnp.where(flat, low, middle),
-      jnp.where(flat, middle, high),
-    ), None
+def regrets(
+  truth: Float[Array, 'rows vectors'],
+  decisions: Mapping[str, Float[Array, 'rows labels']],
+  scores: Float[Array, 'rows labels'],
+  weight: Float[Array, ' rows'] | None,
+  block: int,
+  table: Float[Array, 'rows vectors'] | None = None,
+  temperature: Array | None = None,
+) -> dict[str, dict[str, Array]]:
+  """Mean regret of every decoder to the Bayes answer, and where it comes from.
 
-  ends = jnp.float32(-_MAX_LOG2_TEMPERATURE), jnp.float32(_MAX_LOG2_TEMPERATURE)
-  (low, high), _ = jax.lax.scan(halve, ends, length=_BISECTIONS)
-  return jnp.where(jnp.any(weight > 0), 2.0 ** (0.5 * (low + high)), 1.0)
+  Args:
+    truth: log p(y | x) of every label vector.
+    decisions: decoder -> label vectors.
+    scores: what orders the labels, with every decoder.
+    weight: of the rows.
+    block: rows looked at together.
+    table: log q(y | x) of the model, for the parts of the regret.
+    temperature: that recalibrates the table.
+
+  Returns:
+    decoder -> name -> number: `regret_METRIC`, and where there is a table
+    `regret_METRIC_PART` for the parts of `Components`.
+  """
+  # The best answer is found once, as it is the same for every decoder.
+  judge = jax.vmap(regret, in_axes=(None, None, 1), out_axes=1)
+  measured = criteria()
+
+  def of_block(part):
+    truth, decided, scores, *table = part
+    of_metric = {}
+    for name, criterion in measured.items():
+      answers = decided if criterion.takes == 'decisions' else scores[:, None]
+      ways = [way(criterion, truth, q, temperature) for q in table]
+      of_metric[name] = judge(criterion, truth, answers), ways
+    return of_metric
+
+  stacked = jnp.stack([*decisions.values()], axis=1)
+  rows = [truth, stacked, scores] + ([] if table is None else [table])
+  of_metric = in_blocks(of_block, tuple(rows), block)
+  values: dict[str, dict[str, Array]] = {name: {} for name in decisions}
+  for name, criterion in measured.items():
+    judged, ways = of_metric[name]
+    for i, decoder in enumerate(decisions):
+      mine = jax.tree.map(
+        lambda leaf, i=i: leaf[:, min(i, leaf.shape[1] - 1)], judged
+      )
+      found = values[decoder]
+      found[f'regret_{name}'] = weighted_mean(mine.regret, weight)
+      for rungs in ways:
+        parts = components(criterion, mine.expected, rungs, weight)
+        for part, value in parts._asdict().items():
+          found[f'regret_{name}_{part}'] = value
+  return values

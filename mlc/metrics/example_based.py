@@ -89,6 +89,33 @@ def f1_example(*, undefined: Undefined = 1) -> Metric:
   )
 
 
+def recall_example(*, undefined: Undefined = 1) -> Metric:
+  """Mean over rows of the share of true labels that are predicted.
+
+      |y and d| / |y|
+
+  1 minus it is the false-negative rate that `fnr_control` controls.
+
+  Args:
+    undefined: what a row counts without a true label.
+
+  Returns:
+    The metric `recall_example`, higher is better.
+  """
+
+  def values(p: Predictions) -> tuple[Array, Array]:
+    both, true, _ = _sizes(p)
+    return ratio(both, true)
+
+  return row_mean(
+    'recall_example',
+    values,
+    needs='decisions',
+    direction='higher',
+    undefined=undefined,
+  )
+
+
 def _exact_match(name: str) -> Metric:
   def values(p: Predictions) -> tuple[Array, Bool[Array, ' batch']]:
     wrong = jnp.any((p.y != given(p, 'decisions')) & known(p), axis=-1)

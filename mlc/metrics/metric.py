@@ -19,7 +19,7 @@ from mlc.numerics import masked_sum
 
 Undefined = Literal['skip', 0, 1]
 Direction = Literal['higher', 'lower']
-Needs = Literal['decisions', 'scores', 'log_prob']
+Needs = Literal['decisions', 'scores', 'log_prob', 'confidence']
 
 
 class Predictions(NamedTuple):
@@ -30,6 +30,7 @@ class Predictions(NamedTuple):
     decisions: the decoder's label vectors, 0.0 or 1.0, [B,L].
     scores: marginal probabilities, [B,L].
     log_prob: log p(y | h) in nats, [B].
+    confidence: p(d | h) of the decision d, [B].
     where: True where the label is known, [B,L]; None when every label is.
     weight: weight of each row, 0 for padding, [B]; None when all are 1.
   """
@@ -38,6 +39,7 @@ class Predictions(NamedTuple):
   decisions: Float[Array, 'batch labels'] | None = None
   scores: Float[Array, 'batch labels'] | None = None
   log_prob: Float[Array, ' batch'] | None = None
+  confidence: Float[Array, ' batch'] | None = None
   where: Bool[Array, 'batch labels'] | None = None
   weight: Float[Array, ' batch'] | None = None
 

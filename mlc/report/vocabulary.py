@@ -68,6 +68,9 @@ _KNOWN = (
   Measure('nll', 'joint NLL', 'lower', 1.0, 'log_prob'),
   Measure('ece', 'ECE', 'lower', 100.0, 'scores'),
   Measure('ece_label', 'ECE by label', 'lower', 100.0, 'scores'),
+  Measure('brier_label', 'Brier by label', 'lower', 100.0, 'scores'),
+  # Of the probability of the decision.
+  Measure('ece_set', 'ECE of the set', 'lower'),
 )
 MEASURES: Mapping[str, Measure] = {m.name: m for m in _KNOWN}
 
@@ -113,6 +116,10 @@ def measure(name: str) -> Measure:
     if found:
       text = title.format(found.group(1))
       return Measure(name, text, 'higher', 100.0, 'scores')
+  before = 'uncalibrated_'
+  if name.startswith(before):
+    of = measure(name.removeprefix(before))
+    return of._replace(name=name, title=f'{of.title} before calibration')
   if name.startswith('regret_'):
     part = next((p for p in REGRET_PARTS if name.endswith(f'_{p}')), '')
     of = measure(name.removeprefix('regret_').removesuffix(f'_{part}'))

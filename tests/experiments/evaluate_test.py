@@ -76,6 +76,43 @@ class TestEvaluate:
     del after[f'evaluations/{path.name}']
     assert after == before
 
+  @pytest.mark.slow
+  def test_another_calibration_stands_beside_that_of_the_run(
+    self, copied, command
+  ):
+    outcome = command(
+      'evaluate.py', f'--run={copied.path}', '--calibration=platt'
+    )
+    assert outcome.code == 0, outcome.err
+    for decoder in ('hamming', 'f_beta'):
+      assert f'{decoder} none' in outcome.out
+      assert f'{decoder} platt' in outcome.out
+    (path,) = (copied.path / 'evaluations').iterdir()
+    assert path.name == 'calibration=platt.json'
+    after = numbers(json.loads(path.read_text()), 'hamming')
+    before = numbers(copied.read_results()['rows'], 'hamming')
+    for key, value in before.items():
+      seed, fold, split, metric = key
+      if metric in ('nll', 'ece_label', 'brier_label', 'ece_set'):
+        was = after[(seed, fold, split, f'uncalibrated_{metric}')]
+        assert metric == 'ece_set' or was == pytest.approx(value, rel=1e-5)
+    # Fitted there, two numbers a label cannot but help on validation rows.
+    on_validation = [k for k in before if k[2:] == ('validation', 'nll')]
+    assert all(after[k] < before[k] for k in on_validation)
+    assert len(on_validation) == 2
+
+  def test_options_of_decoders_that_are_not_named_are_refused(
+    self, finished, command
+  ):
+    outcome = command(
+      'evaluate.py',
+      f'--run={finished.path}',
+      '--calibration=platt',
+      '--decoder.k=2',
+    )
+    assert outcome.code == 1
+    assert '--decoder.k without --decoders' in outcome.err
+
   def test_a_run_that_is_not_done_is_refused(self, copied, command, contents):
     copied.done_path.unlink()
     before = contents(copied.path)

@@ -267,6 +267,8 @@ def test_a_config_says_all_of_an_experiment(made):
 
 def test_an_option_that_is_not_used_does_not_rename_older_runs():
   assert 'link_l2s' not in config_of(Experiment())
+  assert 'calibration' not in config_of(Experiment())
+  assert config_of(Experiment(calibration='platt'))['calibration'] == 'platt'
   used = Experiment(search=Search(link_l2s=(0.0,)))
   assert config_of(used)['link_l2s'] == (0.0,)
 

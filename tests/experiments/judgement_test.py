@@ -28,6 +28,28 @@ def test_labels_too_rare_to_fit_are_named():
   assert '8 of 8 labels (label0, label1, label2, label3, label4, ...)' in note
 
 
+def test_labels_that_could_not_be_calibrated_are_named():
+  kept = np.zeros((2, 8), bool)
+  arrays = {'label_names': NAMES, 'calibration_kept': kept}
+  assert notes_of(arrays) == []
+  kept[1, 3] = True
+  (note,) = notes_of(arrays)
+  assert note.startswith('calibration: 1 of 8 labels (label3) ')
+
+
+def test_a_risk_that_is_not_controlled_is_told():
+  arrays = {
+    'reached_fnr_control_0.05': np.array([True, True]),
+    'least_fnr_control_0.05': np.array([0.02, 0.02]),
+    'rows_fnr_control_0.05': np.array([49.0, 49.0]),
+  }
+  assert notes_of(arrays) == []
+  arrays['reached_fnr_control_0.05'] = np.array([True, False])
+  (note,) = notes_of(arrays)
+  assert '1 of 2 seeds' in note
+  assert 'with 49 validation rows it could for alpha from 0.02' in note
+
+
 def test_more_decoders_than_fit_stand_below_each_other(capsys, monkeypatch):
   monkeypatch.setenv('COLUMNS', '60')
   decoders = [f'a_decoder_{i}' for i in range(6)]

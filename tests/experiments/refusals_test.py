@@ -36,6 +36,16 @@ CASES = {
     '--model.heads=2',
     says=('model.heads',),
   ),
+  'calibration': case(
+    'train.py', '--calibration=plat', says=("Did you mean 'platt'", 'vector')
+  ),
+  'joint of a head that lost it': case(
+    'train.py',
+    SYNTHETIC,
+    '--method=classifier_chain',
+    '--calibration=platt',
+    says=('decoder subset needs `mode`', 'platt, of its marginals alone'),
+  ),
   'argument': case('train.py', 'yeast', says=("'yeast' is not a flag",)),
   'choice': case('train.py', '--split=kfolds', says=('split', 'kfold')),
   'dataset': case(

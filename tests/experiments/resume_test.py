@@ -13,7 +13,7 @@ import pytest
 from orbax.checkpoint import v1
 
 from experiments.flags import flags_of
-from experiments.judgement import MODEL
+from experiments.selected_model import MODEL
 from mlc.run_directory import RunDirectory
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import log_loss
+from sklearn.metrics import brier_score_loss, log_loss
 
 from mlc import metrics
 from mlc.metrics import calibration
@@ -143,7 +143,55 @@ def test_an_impossible_row_shows():
   )
 
 
-@pytest.mark.parametrize('make', [calibration.ece, calibration.ece_label])
+def test_ece_of_the_set_is_that_of_its_probability():
+  rng = np.random.default_rng(0)
+  y = rng.integers(0, 2, (200, 3))
+  d = np.where(rng.random(y.shape) < 0.2, 1 - y, y)
+  confidence = rng.integers(1, 128, 200) / 128
+  weight = rng.integers(0, 3, 200)
+  where = np.ones(y.shape, bool)
+  where[:20, 1] = False
+  again = np.repeat(np.arange(20, 200), weight[20:])
+  right = (y == d).all(axis=1)
+  real = lambda a: jnp.asarray(a, jnp.float32)
+  ours = value(
+    calibration.ece_set(),
+    real(y),
+    decisions=real(d),
+    confidence=real(confidence),
+    where=jnp.asarray(where),
+    weight=real(weight),
+  )
+  expected = curve_error(right[again], confidence[again], 15)
+  assert ours == pytest.approx(expected, abs=1e-6)
+
+
+def test_brier_is_that_of_each_label():
+  rng = np.random.default_rng(1)
+  p, y = rng.random((50, 3)), rng.integers(0, 2, (50, 3))
+  weight = rng.integers(0, 3, 50)
+  where = rng.random((50, 3)) < 0.8
+  where[:, 2] = False
+  expected = [
+    brier_score_loss(
+      y[where[:, j], j], p[where[:, j], j], sample_weight=weight[where[:, j]]
+    )
+    for j in range(2)
+  ]
+  real = lambda a: jnp.asarray(a, jnp.float32)
+  ours = value(
+    calibration.brier_label(),
+    real(y),
+    scores=real(np.where(where, p, np.nan)),
+    where=jnp.asarray(where),
+    weight=real(weight),
+  )
+  assert ours == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+  'make', [calibration.ece, calibration.ece_label, calibration.ece_set]
+)
 def test_no_bin_is_refused(make):
   with pytest.raises(ValueError, match='bins is 0'):
     make(bins=0)

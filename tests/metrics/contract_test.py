@@ -23,6 +23,7 @@ def predictions(seed, n=50, num_labels=6, masked=True):
     decisions=real(rng.random((n, num_labels)) < 0.3),
     scores=real(rng.integers(0, 9, (n, num_labels)) / 8),
     log_prob=real(np.log(rng.random(n))),
+    confidence=real(rng.integers(0, 9, n) / 8),
     where=jnp.asarray(where),
     weight=real(rng.integers(0, 3, n)),
   )
@@ -58,10 +59,16 @@ def test_runs_are_measured_together_and_compiled_once(kind):
   truth = predictions(0)
   of_runs = [predictions(seed) for seed in (1, 2, 3)]
   stack = lambda field: jnp.stack([getattr(p, field) for p in of_runs])
-  predicted = ('decisions', 'scores', 'log_prob')
+  predicted = ('decisions', 'scores', 'log_prob', 'confidence')
   together = truth._replace(**{field: stack(field) for field in predicted})
   axes = metrics.Predictions(
-    y=None, decisions=0, scores=0, log_prob=0, where=None, weight=None
+    y=None,
+    decisions=0,
+    scores=0,
+    log_prob=0,
+    confidence=0,
+    where=None,
+    weight=None,
   )
   traces = []
 
@@ -107,9 +114,10 @@ def test_nothing_to_average_is_nan(kind):
 def test_undefined_cases_count_what_the_policy_says():
   """One row of three is empty, one label of two absent."""
   y = jnp.asarray([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
-  p = metrics.Predictions(y, y, y, jnp.zeros(3))
+  p = metrics.Predictions(y, y, y, jnp.zeros(3), jnp.ones(3))
   expected = {
     'f1_example': ({'skip': 1, 0: 2 / 3, 1: 1}, 1),
+    'recall_example': ({'skip': 1, 0: 2 / 3, 1: 1}, 1),
     'jaccard_example': ({'skip': 1, 0: 2 / 3, 1: 1}, 1),
     'precision_macro': ({'skip': 1, 0: 0.5, 1: 1}, 1),
     'recall_macro': ({'skip': 1, 0: 0.5, 1: 1}, 1),
@@ -190,6 +198,7 @@ def test_names_and_directions():
     'hamming_loss',
     'jaccard_example',
     'f1_example',
+    'recall_example',
     'precision_micro',
     'recall_micro',
     'f1_micro',
@@ -210,6 +219,8 @@ def test_names_and_directions():
     'ndcg_at_5',
     'nll',
     'ece_label',
+    'brier_label',
+    'ece_set',
   ]
   assert {n for n, m in table.items() if m.direction == 'lower'} == {
     'hamming_loss',
@@ -218,6 +229,8 @@ def test_names_and_directions():
     'one_error',
     'nll',
     'ece_label',
+    'brier_label',
+    'ece_set',
   }
   for name, of in {**table, **metrics.multiclass()}.items():
     assert of.name == name
@@ -233,8 +246,11 @@ def test_a_perfect_prediction_beats_its_opposite():
   """The direction of each metric, from the metric itself."""
   rng = np.random.default_rng(0)
   y = jnp.asarray(rng.integers(0, 2, (40, 6)), jnp.float32)
-  p = metrics.Predictions(y, y, 0.01 + 0.98 * y, jnp.full(40, -0.1))
-  opposite = metrics.Predictions(y, 1 - y, 0.99 - 0.98 * y, jnp.full(40, -9.0))
+  high = jnp.full(40, 0.9)
+  p = metrics.Predictions(y, y, 0.01 + 0.98 * y, jnp.full(40, -0.1), high)
+  opposite = metrics.Predictions(
+    y, 1 - y, 0.99 - 0.98 * y, jnp.full(40, -9.0), high
+  )
   table = metrics.multilabel()
   evaluate = jax.jit(functools.partial(metrics.evaluate, table))
   best, worst = evaluate(p), evaluate(opposite)

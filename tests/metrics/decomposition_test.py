@@ -10,6 +10,7 @@ import scipy.optimize
 
 from mlc import distribution
 from mlc.metrics import decomposition, regret
+from mlc.temperature import tempered
 
 CRITERIA = regret.criteria()
 # Its best decision is a search, which takes seconds to compile.
@@ -80,7 +81,7 @@ def test_the_truth_has_nothing_but_what_the_decoder_loses(name):
 def test_a_model_that_is_only_too_flat_is_mended_by_its_temperature(name):
   criterion = CRITERIA[name]
   truth = tables(2, scale=3.0)
-  model = decomposition.recalibrated(truth, 3.0)
+  model = tempered(truth, 3.0)
   parts = decompose(
     criterion, truth, model, criterion.bayes(model), temperature=1 / 3
   )
@@ -136,7 +137,7 @@ def test_the_way_is_the_value_of_each_answer():
 def test_the_temperature_is_that_of_largest_likelihood(flatter):
   truth = tables(6, rows=3000)
   y = distribution.table_sample(truth, jax.random.key(0), 1)[0]
-  model = decomposition.recalibrated(truth, flatter)
+  model = tempered(truth, flatter)
   weight = np.arange(3000) % 4.0
   found = fit(model, y, jnp.asarray(weight, jnp.float32))
   code = np.asarray(distribution.code(y))
