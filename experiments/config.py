@@ -26,6 +26,8 @@ class DataOptions:
     stratify: keep the share of each label in every part (iterative
       stratification); false shuffles.
     standardize: scale features by mean and deviation of the training part.
+    resampling: what is done to the training rows, so that rare labels count;
+      validation and test rows stay as they are.
   """
 
   dataset: str = 'yeast'
@@ -35,6 +37,7 @@ class DataOptions:
   validation_fraction: float = 0.2
   stratify: bool = True
   standardize: bool = True
+  resampling: str = 'none'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Experiment:
     data: see DataOptions.
     search: see Search.
     train: see TrainOptions.
-    options: of the head, encoder, loss and decoders, e.g.
+    options: of the head, encoder, loss, decoders and resampling, e.g.
       {'model.order': 'random'}; only those that differ from the default.
   """
 
@@ -121,8 +124,8 @@ def config_of(experiment: Experiment) -> dict[str, Any]:
   """All that decides the result, as flat JSON: what a run is known by.
 
   How often a state is saved is left out, since it decides nothing, and so are
-  link_l2s and calibration where there are none: runs older than the option keep
-  their name.
+  link_l2s, calibration and resampling where there are none: runs older than
+  these options keep their name.
   """
   flat = dataclasses.asdict(experiment)
   options = flat.pop('options')
@@ -131,8 +134,9 @@ def config_of(experiment: Experiment) -> dict[str, Any]:
   del flat['save_interval_secs']
   if not flat['link_l2s']:
     del flat['link_l2s']
-  if flat['calibration'] == 'none':
-    del flat['calibration']
+  for name in ('calibration', 'resampling'):
+    if flat[name] == 'none':
+      del flat[name]
   return {**flat, **options}
 
 

@@ -33,9 +33,9 @@ from experiments.experiment import (
 )
 from experiments.flags import DECODER, Option
 from experiments.judgement import judge, notes_of
+from experiments.resampling import on_device
 from experiments.selected_model import read_model, stacked_shapes
 from mlc.data import sources
-from mlc.data.arrays import to_device
 from mlc.data.dataset import Dataset
 from mlc.evaluation import UNCALIBRATED
 from mlc.methods import CALIBRATORS, DECODERS
@@ -85,10 +85,10 @@ def evaluate(
       experiment = dataclasses.replace(experiment, calibration=calibration)
     rehearse(build_model(experiment, dataset, num_label_sets=1), dataset)
     trial = plan(trained, dataset)
-    model = build_model(experiment, dataset, count_label_sets(dataset, trial))
+    model = build_model(experiment, dataset, count_label_sets(trial))
     if not len(trial.splits[0].validation):
       rehearse(model, dataset, validation_rows=0)
-  data = to_device(dataset)
+  data = on_device(trial.training)
   selected = [
     index
     for index, run in enumerate(directory.read_results()['runs'])

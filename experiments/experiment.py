@@ -9,6 +9,7 @@ import scipy.sparse
 
 from experiments.config import Experiment
 from experiments.flags import DECODER, ENCODER, HEAD, LOSS, options_for
+from experiments.resampling import resample
 from mlc import evaluation
 from mlc.base import (
   FROZEN,
@@ -26,6 +27,7 @@ from mlc.base import (
 from mlc.calibration import none
 from mlc.data import splits
 from mlc.data.dataset import Dataset
+from mlc.data.resampling import Training
 from mlc.encoders.standardized import standardized
 from mlc.methods import (
   CALIBRATORS,
@@ -269,11 +271,14 @@ class Trial(NamedTuple):
     runs: splits x learning rates x penalties, as arrays.
     described: for each run its seed, fold, learning_rate and l2 (and link_l2
       where it is searched), and `split`, its position in `splits`.
+    training: what the runs of each split train on; the rows of `splits` are
+      those before resampling.
   """
 
   splits: Sequence[splits.Split]
   runs: Runs
   described: Sequence[Mapping[str, Any]]
+  training: Training
 
 
 def plan(experiment: Experiment, dataset: Dataset) -> Trial:
@@ -306,19 +311,25 @@ def plan(experiment: Experiment, dataset: Dataset) -> Trial:
       'are no validation rows to compare them on. Set --validation_fraction '
       'above 0, or give one learning rate and one penalty of each kind.'
     )
-  runs, described = training_runs.from_splits(made, rates, search.l2s, own)
+  training = resample(experiment, dataset, made)
+  trained_on = [
+    split._replace(train=rows)
+    for split, rows in zip(made, training.rows, strict=True)
+  ]
+  runs, described = training_runs.from_splits(
+    trained_on, rates, search.l2s, own, training.shares
+  )
   for run in described if own else ():
     run['link_l2'] = run.pop(f'{LINKS}_l2')
   if not descends:
     described = [{**run, 'learning_rate': None} for run in described]
-  return Trial(made, runs, described)
+  return Trial(made, runs, described, training)
 
 
-def count_label_sets(dataset: Dataset, trial: Trial) -> int:
+def count_label_sets(trial: Trial) -> int:
   """The most distinct label sets that any run sees in training."""
-  return max(
-    len(np.unique(dataset.y[split.train], axis=0)) for split in trial.splits
-  )
+  y = trial.training.dataset.y
+  return max(len(np.unique(y[rows], axis=0)) for rows in trial.training.rows)
 
 
 def select(

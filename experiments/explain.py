@@ -28,10 +28,10 @@ from experiments.experiment import build_model, count_label_sets, plan
 from experiments.explanation import Explained, as_json, figure_of, show, tables
 from experiments.flags import Option
 from experiments.judgement import padded
+from experiments.resampling import on_device
 from experiments.selected_model import read_model, stacked_shapes
 from mlc.base import Batch, Head, Params
 from mlc.data import sources
-from mlc.data.arrays import to_device
 from mlc.explain import propagation, search
 from mlc.numerics import take_rows
 from mlc.report.figures import saved
@@ -70,14 +70,14 @@ def explain(
     dataset = sources.load(trained.data.dataset, data_dir=data_dir)
     refuse_other_data(directory, config, dataset)
     trial = plan(trained, dataset)
-    model = build_model(trained, dataset, count_label_sets(dataset, trial))
+    model = build_model(trained, dataset, count_label_sets(trial))
   done = directory.read_results()['runs']
   selected = [index for index, run in enumerate(done) if run['selected']]
   if not selected:
     raise RunDirectoryError(
       f'every run of {directory.path} diverged: there is nothing to explain.'
     )
-  data = to_device(dataset)
+  data = on_device(trial.training)
   params = read_model(
     directory, config, stacked_shapes(model, data, trial, selected)
   )

@@ -2,8 +2,9 @@
 
 Flags are generated: a frozen dataclass gives one flag a field, a factory one
 flag a keyword-only argument, with the help that its docstring states. Parsing
-has two stages, since `--method`, `--encoder`, `--loss` and `--decoders` decide
-which `--model.*`, `--encoder.*`, `--loss.*` and `--decoder.*` flags exist.
+has two stages, since `--method`, `--encoder`, `--loss`, `--resampling` and
+`--decoders` decide which `--model.*`, `--encoder.*`, `--loss.*`,
+`--resampling.*` and `--decoder.*` flags exist.
 """
 
 import dataclasses
@@ -19,7 +20,14 @@ from absl import flags
 
 from experiments.config import DataOptions, Experiment, Search
 from mlc.base import lookup
-from mlc.methods import CALIBRATORS, DECODERS, ENCODERS, LOSSES, METHODS
+from mlc.methods import (
+  CALIBRATORS,
+  DECODERS,
+  ENCODERS,
+  LOSSES,
+  METHODS,
+  RESAMPLERS,
+)
 from mlc.training.options import TrainOptions
 
 # Parts of Experiment whose fields are flags without a prefix.
@@ -33,8 +41,10 @@ _TABLES: Mapping[str, Mapping[str, Any]] = {
   'encoder': ENCODERS,
   'calibration': CALIBRATORS,
   'decoders': DECODERS,
+  'resampling': RESAMPLERS,
 }
 HEAD, ENCODER, LOSS, DECODER = 'model.', 'encoder.', 'loss.', 'decoder.'
+RESAMPLING = 'resampling.'
 REQUIRED = inspect.Parameter.empty
 
 
@@ -160,6 +170,7 @@ def selectable_options(
   methods: Iterable[str],
   encoder: str,
   loss: str,
+  resampling: str,
   decoders: Iterable[str],
 ) -> list[Option]:
   """The options that exist for what has been selected."""
@@ -167,6 +178,7 @@ def selectable_options(
   sources = [
     *((HEAD, lookup(m, METHODS, 'method').head) for m in methods),
     (ENCODER, lookup(encoder, ENCODERS, 'encoder')),
+    (RESAMPLING, lookup(resampling, RESAMPLERS, 'resampling')),
   ]
   if loss:
     sources.append((LOSS, lookup(loss, LOSSES, 'loss')))
@@ -182,6 +194,7 @@ def options_for_experiment(experiment: Experiment) -> list[Option]:
     [experiment.method],
     experiment.encoder,
     experiment.loss,
+    experiment.data.resampling,
     experiment.decoders,
   )
 
@@ -269,7 +282,9 @@ def first_stage(argv: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
 
 def define_experiment(argv: Sequence[str], values: flags.FlagValues) -> None:
   """Defines every flag that applies to the experiment of a command line."""
-  chosen = first_stage(argv, ('method', 'encoder', 'loss', 'decoders'))
+  chosen = first_stage(
+    argv, ('method', 'encoder', 'loss', 'resampling', 'decoders')
+  )
   method = chosen.get('method', Experiment.method)
   default = lookup(method, METHODS, 'method')
   decoders = names(chosen.get('decoders', ''))
@@ -280,6 +295,7 @@ def define_experiment(argv: Sequence[str], values: flags.FlagValues) -> None:
     [method],
     chosen.get('encoder', Experiment.encoder),
     chosen.get('loss') or default.loss,
+    chosen.get('resampling', DataOptions.resampling),
     decoders or (default.decoder,),
   ):
     define(option, values)
@@ -305,7 +321,7 @@ def experiment_of(values: flags.FlagValues) -> Experiment:
   top: dict[str, Any] = {
     option.name: values[option.name].value for option in options_of(Experiment)
   }
-  prefixes = (HEAD, ENCODER, LOSS, DECODER)
+  prefixes = (HEAD, ENCODER, LOSS, RESAMPLING, DECODER)
   options = {
     name: values[name].value
     for name in values

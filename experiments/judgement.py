@@ -351,8 +351,9 @@ def arrays_of(
 
   `row` tells the test rows, -1 being none: beside it stand their truth `y`
   (and `where`), `marginals` and a `decision_<name>` for each decoder.
-  `train_row` and `validation_row` are the other rows of the split; beside the
-  latter stand `validation_y` and `validation_marginals`. Of a
+  `train_row` and `validation_row` are the other rows of the split, before any
+  resampling; beside the latter stand `validation_y` and `validation_marginals`,
+  and `train_positives` counts the training rows that have each label. Of a
   decoder with fitted thresholds `threshold_<name>` holds them, and
   `pooled_<name>` where a label took the one of all labels; of one that controls
   a risk `reached_<name>`, `least_<name>` and `rows_<name>` are what it
@@ -375,6 +376,9 @@ def arrays_of(
     'seed': np.asarray([split.seed for split in splits]),
     'fold': np.asarray([split.fold for split in splits]),
     'train_row': _rows([split.train for split in splits]),
+    'train_positives': np.stack(
+      [dataset.y[split.train].sum(axis=0, dtype=np.int64) for split in splits]
+    ),
     'validation_row': chosen_on,
     'row': np.where(weight > 0, index, -1),
     'y': dataset.y[index],

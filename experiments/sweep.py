@@ -63,7 +63,16 @@ OPTIONS = (
 def parse(argv: Sequence[str]) -> list[str]:
   """Defines the flags of the study and of every method in it, then parses."""
   chosen = experiment_flags.first_stage(
-    argv, ('study', 'datasets', 'methods', 'encoder', 'loss', 'decoders')
+    argv,
+    (
+      'study',
+      'datasets',
+      'methods',
+      'encoder',
+      'loss',
+      'resampling',
+      'decoders',
+    ),
   )
   name = chosen.get('study', 'dependence')
   study = lookup(name, STUDIES, 'study')

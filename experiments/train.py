@@ -36,10 +36,10 @@ from experiments.experiment import (
 )
 from experiments.judgement import judge, notes_of
 from experiments.progress import Progress
+from experiments.resampling import check_made, of_splits, on_device, summary
 from experiments.selected_model import parameter_count, save_model
 from mlc.base import Batch
 from mlc.data import sources
-from mlc.data.arrays import to_device
 from mlc.data.dataset import Dataset
 from mlc.data.profile import profile
 from mlc.numerics import take_rows
@@ -102,7 +102,7 @@ def run(
     directory.open(prepared.config, flags=flags_text),
     edge.logged(directory),
   ):
-    for note in prepared.dataset.notes:
+    for note in said_before(experiment, prepared):
       _log.info('note: %s', note)
     fitted = train(experiment, directory, prepared)
     conclude(experiment, directory, prepared, fitted, began)
@@ -124,10 +124,20 @@ def prepare(
   model = build_model(experiment, dataset, num_label_sets=1)
   check_links(experiment, rehearse(model, dataset))
   trial = plan(experiment, dataset)
-  model = build_model(experiment, dataset, count_label_sets(dataset, trial))
+  model = build_model(experiment, dataset, count_label_sets(trial))
   if not len(trial.splits[0].validation):
     rehearse(model, dataset, validation_rows=0)
-  return Prepared(config, dataset, to_device(dataset), trial, model)
+  check_made(experiment, model.head, dataset, trial.training)
+  data = on_device(trial.training)
+  return Prepared(config, dataset, data, trial, model)
+
+
+def said_before(experiment: Experiment, prepared: Prepared) -> list[str]:
+  """What a user must know of the data, and of what is trained on."""
+  return [
+    *prepared.dataset.notes,
+    *summary(experiment, prepared.trial.training),
+  ]
 
 
 def train(
@@ -177,8 +187,8 @@ def conclude(
     regrets=experiment.regrets,
   )
   directory.write_predictions(**arrays)
-  notes = [*dataset.notes, *notes_of(arrays)]
-  for note in notes[len(dataset.notes) :]:
+  found = notes_of(arrays)
+  for note in found:
     _log.info('note: %s', note)
   directory.write_results(
     {
@@ -199,7 +209,8 @@ def conclude(
       'dependence': measured(
         model, dataset, data, trial, selected, params, arrays
       ),
-      'notes': notes,
+      'notes': [*said_before(experiment, prepared), *found],
+      **of_splits(experiment, trial.splits, trial.training),
       'parameters': parameter_count(fitted.params),
       'seconds': {
         'compile': fitted.compile_seconds,

@@ -10,6 +10,8 @@ from typing import Any
 
 from mlc import calibration, decoding, losses
 from mlc.base import Calibrator, Decoder, Encoder, Head, Loss, Method, lookup
+from mlc.data import resampling
+from mlc.data.resampling import Resampler
 from mlc.encoders.identity import identity
 from mlc.encoders.mlp import mlp
 from mlc.heads.bernoulli_mixture import bernoulli_mixture
@@ -122,6 +124,18 @@ LOSSES: Mapping[str, Callable[..., Loss]] = {
   'soft_f1': losses.soft_f1,
   'soft_jaccard': losses.soft_jaccard,
   'soft_f1_macro': losses.soft_f1_macro,
+}
+
+RESAMPLERS: Mapping[str, Callable[..., Resampler]] = {
+  'none': resampling.none,
+  'ml_ros': resampling.ml_ros,
+  'ml_rus': resampling.ml_rus,
+  'lp_ros': resampling.lp_ros,
+  'lp_rus': resampling.lp_rus,
+  'mlsmote': resampling.mlsmote,
+  'remedial': resampling.remedial,
+  'class_aware': resampling.class_aware,
+  'square_root': resampling.square_root,
 }
 
 DECODERS: Mapping[str, Callable[..., Decoder]] = {

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
+from jaxtyping import Int
 
 from mlc.base import Batch, SparseRows
 from mlc.data.dataset import Dataset, DatasetError
@@ -11,7 +12,12 @@ from mlc.data.dataset import Dataset, DatasetError
 MEMORY_BUDGET = 2 * 2**30
 
 
-def to_device(dataset: Dataset, *, memory_budget: int = MEMORY_BUDGET) -> Batch:
+def to_device(
+  dataset: Dataset,
+  *,
+  row: Int[np.ndarray, ' rows'] | None = None,
+  memory_budget: int = MEMORY_BUDGET,
+) -> Batch:
   """All rows as one batch, float32.
 
   Sparse rows are padded to the longest one with entries of value 0 in column
@@ -19,10 +25,12 @@ def to_device(dataset: Dataset, *, memory_budget: int = MEMORY_BUDGET) -> Batch:
 
   Args:
     dataset: the data set.
+    row: the example that each row stands for; None where every row is one.
     memory_budget: most bytes that the arrays may take.
 
   Returns:
-    The batch; `weight` is None, `where` as in the data set, `row` counts.
+    The batch; `weight` is None, `where` as in the data set, `row` as
+    given or counted.
 
   Raises:
     DatasetError: more bytes than the budget.
@@ -54,7 +62,9 @@ def to_device(dataset: Dataset, *, memory_budget: int = MEMORY_BUDGET) -> Batch:
     x=_padded(x, entries) if sparse else jnp.asarray(x, jnp.float32),
     y=jnp.asarray(dataset.y, jnp.float32),
     where=None if dataset.where is None else jnp.asarray(dataset.where),
-    row=jnp.arange(dataset.num_examples),
+    row=jnp.arange(dataset.num_examples)
+    if row is None
+    else jnp.asarray(row, jnp.int32),
   )
 
 

@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from mlc import dependence
 from mlc.data import synthetic
 from mlc.data.dataset import Dataset
+from mlc.data.imbalance import imbalance_ratios, scumble
 
 # Rows of true joints that are worked on at a time.
 _BLOCK = 1024
@@ -68,7 +69,7 @@ def profile(
   positives, seen = y.sum(axis=0), known.sum(axis=0)
   _, of_set = np.unique(dataset.y[rows], axis=0, return_counts=True)
   constant = (positives == 0) | (positives == seen)
-  ratios = _imbalance(positives)
+  ratios = imbalance_ratios(positives)
   sparse = isinstance(x, scipy.sparse.csr_array)
   nonzero = np.count_nonzero(x.data if sparse else x)
   n, num_labels = y.shape
@@ -89,7 +90,7 @@ def profile(
     ],
     'mean_imbalance_ratio': _mean(ratios[positives > 0]),
     'max_imbalance_ratio': _mean(np.max(ratios[positives > 0], initial=1.0)),
-    'scumble': _scumble(y, ratios),
+    'scumble': _mean(scumble(y, ratios)[y.sum(axis=1) > 0]),
     **_pairwise(y, known),
     'total_correlation': _total_correlation(y, known, of_set),
     'conditional_total_correlation': _conditional(dataset, rows),
@@ -98,19 +99,6 @@ def profile(
 
 def _mean(values) -> float | None:
   return float(np.mean(values)) if np.size(values) else None
-
-
-def _imbalance(positives: Float[np.ndarray, ' labels']):
-  """IRLbl, 1 for the most frequent label; 1 where a label has no positive."""
-  most = positives.max()
-  return np.where(positives > 0, most / np.maximum(positives, 1.0), 1.0)
-
-
-def _scumble(y, ratios) -> float | None:
-  size = y.sum(axis=1)
-  y, size = y[size > 0], size[size > 0]
-  geometric = np.exp(y @ np.log(ratios) / size)
-  return _mean(1.0 - geometric / (y @ ratios / size))
 
 
 def _pairwise(y, known) -> dict[str, float | None]:

@@ -14,7 +14,7 @@ from mlc.numerics import merge_frozen, split_frozen
 from mlc.training import curvature
 from mlc.training.objective import ExampleLoss, mean_loss, ridge
 from mlc.training.options import ROUND, TrainOptions
-from mlc.training.runs import Runs, rows
+from mlc.training.runs import Runs, expected_weight, rows
 from mlc.training.state import NOISE, RunState, choose, finite, stream
 
 # What a gradient may exceed the tolerance by when rounding stops the descent.
@@ -71,7 +71,9 @@ def lbfgs_round(
 
       minimise  mean_i loss_i + l2 / (2 N) sum_w |w|^2    (see `ridge`)
 
-  The loss has no noise here (key=None), as a line search needs. A run stops
+  The loss has no noise here (key=None), as a line search needs; where an epoch
+  would draw its rows, each counts as often as it is drawn in expectation. A run
+  stops
   when no derivative by a parameter in its unit exceeds the tolerance: the
   curvature being about 1, each parameter can then gain about tolerance^2 / 2.
   It also stops when a whole round has not lowered the objective, because of
@@ -89,7 +91,7 @@ def lbfgs_round(
     The state with new `train`, `train_loss`, `stopped`, `converged` and
     `diverged`.
   """
-  batch = rows(data, run.train, run.train_weight)
+  batch = rows(data, run.train, expected_weight(run))
   trained, frozen = split_frozen(state.train.params)
   w, unravel = ravel_pytree(trained)
 

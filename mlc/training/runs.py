@@ -8,10 +8,13 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped, UInt32
 
 from mlc.base import Batch, Key
 from mlc.numerics import take_rows
+
+# Probabilities are counted in parts of it: more than a float has digits for.
+_WHOLE = 2**31
 
 
 class Runs(NamedTuple):
@@ -30,6 +33,9 @@ class Runs(NamedTuple):
     validation_weight: their weights, 0 for padding.
     own_l2: dictionary key -> the l2 of the parameters below it, where that is
       not `l2`.
+    drawn_until: where an epoch draws its rows with replacement, the probability
+      of the training rows up to each and with it, in units of 2^-31; None where
+      each row comes once an epoch.
   """
 
   key: Key
@@ -41,6 +47,7 @@ class Runs(NamedTuple):
   validation_weight: Float[Array, '*runs others']
   # A plain dictionary, as JAX knows no other; nobody writes to it.
   own_l2: Mapping[str, Float[Array, '*runs']] = {}
+  drawn_until: UInt32[Array, '*runs rows'] | None = None
 
 
 @runtime_checkable
@@ -62,6 +69,7 @@ def from_splits(
   learning_rates: Sequence[float] = (0.0,),
   l2s: Sequence[float] = (0.0,),
   own_l2s: Mapping[str, Sequence[float]] = types.MappingProxyType({}),
+  shares: Sequence[np.ndarray] | None = None,
 ) -> tuple[Runs, list[dict[str, Any]]]:
   """Every split with every learning rate and every choice of penalties.
 
@@ -75,6 +83,8 @@ def from_splits(
     l2s: weight decays or penalties.
     own_l2s: dictionary key -> those of the parameters below it, where they
       are not to share `l2s`.
+    shares: for each split how often an epoch draws each of its training rows,
+      in proportion; None to have each once.
 
   Returns:
     The runs, and for each a dictionary of its split (position in `splits`),
@@ -132,6 +142,9 @@ def from_splits(
       key: jnp.asarray([float(groups[key]) for *_, groups in grid])
       for key in own_l2s
     },
+    drawn_until=None
+    if shares is None
+    else jnp.asarray(_cumulative(shares, train.shape[1])[of_run]),
   ), described
 
 
@@ -157,6 +170,43 @@ def shuffled(key: Key, weight: Float[Array, ' rows']) -> Int[Array, ' rows']:
   return jnp.argsort(jnp.where(weight > 0, bits, jnp.uint32(2**31)))
 
 
+def drawn(key: Key, until: UInt32[Array, ' rows']) -> Int[Array, ' rows']:
+  """As many independent draws of a position as there are positions.
+
+  A draw is the same however much padding follows: bits are a function of (key,
+  position), and whole numbers add up in any order.
+
+  Args:
+    key: of the epoch.
+    until: cumulative probability, in units of 2^-31.
+  """
+  bits = jax.random.bits(key, until.shape, jnp.uint32) >> 1
+  return jnp.searchsorted(until, bits, side='right')
+
+
+def epoch_rows(
+  key: Key, run: Runs
+) -> tuple[Int[Array, ' rows'], Float[Array, ' rows']]:
+  """The training rows of an epoch in their order, and their weights.
+
+  Each once, in a random order; or, where a run draws, as many draws with
+  replacement as it has rows. Padding comes last.
+  """
+  if run.drawn_until is None:
+    order = shuffled(key, run.train_weight)
+    return run.train[order], run.train_weight[order]
+  return run.train[drawn(key, run.drawn_until)], run.train_weight
+
+
+def expected_weight(run: Runs) -> Float[Array, ' rows']:
+  """How often an epoch has each training row, in expectation."""
+  if run.drawn_until is None:
+    return run.train_weight
+  share = jnp.diff(run.drawn_until, prepend=jnp.uint32(0))
+  total = jnp.sum(run.train_weight)
+  return share.astype(total.dtype) * (total / float(_WHOLE))
+
+
 def in_batches(
   index: Int[Array, ' rows'], weight: Float[Array, ' rows'], size: int
 ) -> tuple[Int[Array, 'batches size'], Float[Array, 'batches size']]:
@@ -166,6 +216,27 @@ def in_batches(
   index = jnp.pad(index, fill, mode='edge')
   weight = jnp.pad(weight, fill)
   return index.reshape(-1, size), weight.reshape(-1, size)
+
+
+def _cumulative(
+  shares: Sequence[np.ndarray], length: int
+) -> Shaped[np.ndarray, 'splits rows']:
+  """Cumulative probabilities; padding adds nothing.
+
+  Raises:
+    ValueError: shares that are no proportion.
+  """
+  until = np.full((len(shares), length), _WHOLE, np.uint32)
+  for position, share in enumerate(shares):
+    if not (np.all(share >= 0) and 0 < np.sum(share) < np.inf):
+      raise ValueError(
+        f'the shares of split {position} are to be numbers from 0 on that do '
+        f'not all vanish; they go from {np.min(share)} to {np.max(share)}.'
+      )
+    total = np.cumsum(share, dtype=np.float64)
+    # The last sum divided by itself: 1, so that padding is never drawn.
+    until[position, : len(share)] = np.rint(total / total[-1] * _WHOLE)
+  return until
 
 
 def _padded(

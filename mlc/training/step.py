@@ -14,7 +14,7 @@ from mlc.numerics import merge_frozen, split_frozen
 from mlc.training import optimizer
 from mlc.training.objective import ExampleLoss, mean_loss
 from mlc.training.options import TrainOptions
-from mlc.training.runs import Runs, in_batches, rows, shuffled
+from mlc.training.runs import Runs, epoch_rows, in_batches, rows
 from mlc.training.state import NOISE, ORDER, RunState, choose, finite, stream
 
 # A loss this many times that of the first batch is a divergence. Adam's steps
@@ -44,9 +44,8 @@ def adamw_epoch(
   Returns:
     The state with new `train`, `train_loss`, `limit` and `diverged`.
   """
-  order = shuffled(stream(run.key, epoch, ORDER), run.train_weight)
   index, weight = in_batches(
-    run.train[order], run.train_weight[order], options.batch_size
+    *epoch_rows(stream(run.key, epoch, ORDER), run), options.batch_size
   )
   filled = jnp.sum(weight, axis=1) > 0
   num_updates = jnp.sum(filled) * options.epochs

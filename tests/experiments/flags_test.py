@@ -20,7 +20,7 @@ from experiments.config import (
 from experiments.flags import HEAD, Option, options_of
 from experiments.studies import STUDIES
 from experiments.sweep import lay_out
-from mlc.methods import DECODERS, ENCODERS, LOSSES, METHODS
+from mlc.methods import DECODERS, ENCODERS, LOSSES, METHODS, RESAMPLERS
 from mlc.run_directory import canonical_json, run_id
 
 
@@ -139,6 +139,7 @@ def test_a_factory_gives_its_options_and_of_a_head_not_the_facts():
     *(method.head for method in METHODS.values()),
     *ENCODERS.values(),
     *LOSSES.values(),
+    *RESAMPLERS.values(),
     *DECODERS.values(),
   ],
   ids=lambda source: source.__name__,
@@ -179,6 +180,19 @@ def test_encoder_and_decoders_decide_which_flags_exist():
     'decoder.num_samples',
     'decoder.k',
   }
+
+
+def test_resampling_decides_which_of_its_flags_exist():
+  line = ['--resampling=mlsmote', '--resampling.neighbours=3']
+  assert {name for name in parsed(*line) if name.startswith('resampling.')} == {
+    'resampling.neighbours',
+    'resampling.labels',
+    'resampling.scaled',
+  }
+  made = experiment(*line)
+  assert made.data.resampling == 'mlsmote'
+  assert made.options == {'resampling.neighbours': 3}
+  assert not {name for name in parsed() if name.startswith('resampling.')}
 
 
 def test_the_first_stage_reads_past_flags_it_does_not_know():
@@ -222,6 +236,7 @@ EXPERIMENTS = [
       validation_fraction=0.0,
       stratify=False,
       standardize=False,
+      resampling='ml_ros',
     ),
     search=Search(
       seeds=3,
@@ -235,6 +250,7 @@ EXPERIMENTS = [
       'encoder.dropout': 0.1,
       'decoder.k': 2,
       'decoder.beta': 2.0,
+      'resampling.size': 0.1,
     },
   ),
   *(
@@ -271,6 +287,9 @@ def test_an_option_that_is_not_used_does_not_rename_older_runs():
   assert config_of(Experiment(calibration='platt'))['calibration'] == 'platt'
   used = Experiment(search=Search(link_l2s=(0.0,)))
   assert config_of(used)['link_l2s'] == (0.0,)
+  assert 'resampling' not in config_of(Experiment())
+  used = Experiment(data=DataOptions(resampling='ml_ros'))
+  assert config_of(used)['resampling'] == 'ml_ros'
 
 
 def test_how_often_a_state_is_saved_does_not_make_another_run():

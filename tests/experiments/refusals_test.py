@@ -26,6 +26,25 @@ CASES = {
   ),
   'encoder': case('train.py', '--encoder=mpl', says=("Did you mean 'mlp'",)),
   'loss': case('train.py', '--loss=nnl', says=("Did you mean 'nll'",)),
+  'resampling': case(
+    'train.py', '--resampling=mlsmot', says=("Did you mean 'mlsmote'",)
+  ),
+  'option of resampling': case(
+    'train.py',
+    '--resampling=ml_rus',
+    '--resampling.size=1.5',
+    SYNTHETIC,
+    says=('size=1.5', 'below 1'),
+  ),
+  'rows made of a multi-class set': case(
+    'train.py',
+    '--method=softmax',
+    '--dataset=digits',
+    '--seeds=1',
+    '--resampling=mlsmote',
+    '--resampling.labels=union',
+    says=('has exactly one label', '--resampling.labels=intersection'),
+  ),
   'decoder': case(
     'train.py', '--decoders=hamming,fbeta', says=("Did you mean 'f_beta'",)
   ),

@@ -105,3 +105,84 @@ def test_every_group_meets_every_penalty(setting):
   assert found == [
     (s, a, b) for s in range(2) for a in (0.0, 1.0) for b in (0.5, 3.0)
   ]
+
+
+@pytest.fixture(scope='module')
+def shares():
+  """Of three splits of 130 to 132 rows; some rows are never to be drawn."""
+  random = np.random.default_rng(0)
+  return [
+    random.random(130 + i) * (random.random(130 + i) > 0.1) for i in range(3)
+  ]
+
+
+@pytest.fixture(scope='module')
+def drawing(setting, shares):
+  made, _ = runs.from_splits(setting.splits(3), shares=shares)
+  return made
+
+
+def pick_run(made, i):
+  return jax.tree.map(lambda leaf: leaf[i], made)
+
+
+def test_rows_are_drawn_as_often_as_their_share_says(drawing, shares):
+  run, epochs = pick_run(drawing, 0), 400
+  keys = jax.random.split(jax.random.key(0), epochs)
+  index, weight = jax.jit(jax.vmap(lambda key: runs.epoch_rows(key, run)))(keys)
+  real = np.asarray(weight[0]) > 0
+  assert real.sum() == 130
+  assert (np.asarray(weight) == real).all()
+  # Positions of rows are their places in the split.
+  place = np.full(200, -1)
+  place[np.asarray(run.train)[real]] = np.arange(130)
+  drawn = place[np.asarray(index)[:, real]]
+  count = np.bincount(drawn.ravel(), minlength=130)
+  p = shares[0] / shares[0].sum()
+  assert drawn.min() >= 0
+  assert (count[p == 0] == 0).all()
+  # Binomial, five standard deviations.
+  n = drawn.size
+  deviation = np.sqrt(n * p * (1.0 - p))
+  assert (np.abs(count - n * p) <= 5.0 * deviation).all()
+  # Draws of an epoch are independent: as many pairs as chance gives.
+  pairs = np.sum(np.sort(drawn)[:, 1:] == np.sort(drawn)[:, :-1], axis=1).mean()
+  expected = 130 - np.sum(1.0 - (1.0 - p) ** 130)
+  assert pairs == pytest.approx(expected, rel=0.05)
+
+
+def test_draws_do_not_depend_on_padding(setting, shares, drawing):
+  alone, _ = runs.from_splits(setting.splits(1), shares=shares[:1])
+  short, long = pick_run(alone, 0), pick_run(drawing, 0)
+  assert len(short.train) < len(long.train)
+  key = jax.random.key(5)
+  a, b = runs.epoch_rows(key, short), runs.epoch_rows(key, long)
+  for one, other in zip(a, b, strict=True):
+    np.testing.assert_array_equal(one, other[:130])
+  assert set(np.asarray(b[0])) <= set(np.asarray(long.train))
+  assert not np.asarray(b[1])[130:].any()
+
+
+def test_the_expected_weight_is_the_share(setting, drawing, shares):
+  for i, share in enumerate(shares):
+    weight = np.asarray(runs.expected_weight(pick_run(drawing, i)))
+    n = len(share)
+    np.testing.assert_allclose(
+      weight[:n], n * share / share.sum(), rtol=1e-5, atol=1e-6
+    )
+    assert not weight[n:].any()
+  plain, _ = runs.from_splits(setting.splits(3))
+  assert plain.drawn_until is None
+  np.testing.assert_array_equal(
+    runs.expected_weight(pick_run(plain, 0)), plain.train_weight[0]
+  )
+
+
+@pytest.mark.parametrize('value', [-1.0, np.nan, np.inf])
+def test_shares_that_are_no_proportion_are_refused(setting, value):
+  share = np.ones(130)
+  share[3] = value
+  with pytest.raises(ValueError, match='shares of split 0'):
+    runs.from_splits(setting.splits(1), shares=[share])
+  with pytest.raises(ValueError, match='shares of split 0'):
+    runs.from_splits(setting.splits(1), shares=[np.zeros(130)])
