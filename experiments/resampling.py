@@ -22,22 +22,13 @@ def resample(
   """What the runs of each split train on.
 
   Raises:
-    ValueError: for an unknown name, rows that the resampler cannot work with,
-      or made rows of a multi-class set that have not exactly one label.
+    ValueError: for an unknown name, or rows that the resampler cannot work
+      with.
   """
   name = experiment.data.resampling
   factory = lookup(name, RESAMPLERS, 'resampling')
   resampler = factory(**options_for(factory, RESAMPLING, experiment.options))
-  training = resampling.resample(dataset, splits, resampler)
-  if dataset.is_multiclass and not training.dataset.is_multiclass:
-    count = training.dataset.y[dataset.num_examples :].sum(axis=1)
-    raise ValueError(
-      f'every row of {dataset.name} has exactly one label, but {name} made '
-      f'{np.sum(count != 1)} of {len(count)} rows that have none or several. '
-      'With mlsmote set --resampling.labels=intersection, or choose one that '
-      'makes no rows, such as --resampling=ml_ros.'
-    )
-  return training
+  return resampling.resample(dataset, splits, resampler)
 
 
 def check_made(

@@ -36,15 +36,6 @@ CASES = {
     SYNTHETIC,
     says=('size=1.5', 'below 1'),
   ),
-  'rows made of a multi-class set': case(
-    'train.py',
-    '--method=softmax',
-    '--dataset=digits',
-    '--seeds=1',
-    '--resampling=mlsmote',
-    '--resampling.labels=union',
-    says=('has exactly one label', '--resampling.labels=intersection'),
-  ),
   'decoder': case(
     'train.py', '--decoders=hamming,fbeta', says=("Did you mean 'f_beta'",)
   ),

@@ -40,8 +40,8 @@ def mlsmote(
     neighbours: k, of each row; fewer where the label has no more. A label with
       a single row gets none.
     labels: a made row has those of more than half of the k + 1 rows (ranking,
-      the paper's choice), of any (union) or of all (intersection; with one
-      label a row this is SMOTE).
+      the paper's choice), of any (union) or of all (intersection). Where
+      every row has one label all three are SMOTE.
     scaled: whether distances are between features divided by their standard
       deviation over the training rows, for features of different units.
 
@@ -100,7 +100,7 @@ def _nearest(x: Matrix, k: int) -> Int[np.ndarray, 'rows k']:
   found = []
   for first in range(0, len(squares), block):
     own = np.arange(first, min(first + block, len(squares)))
-    product = x[own] @ x.T
+    product: Any = x[own] @ x.T
     if scipy.sparse.issparse(product):
       product = product.toarray()
     # |a - b|^2 but for |a|^2, which orders nothing.
