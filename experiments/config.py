@@ -1,12 +1,21 @@
 """What an experiment is, as values: everything that decides its result."""
 
 import dataclasses
+import hashlib
 import math
+import pathlib
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from mlc.base import lookup
+from mlc.rules import mining
 from mlc.training.options import TrainOptions
+
+# What can be done about decisions that break a rule.
+CONSTRAINTS = ('none', 'repair', 'decode', 'condition')
+# What --rules may say, other than a file.
+HIERARCHY, MINED, TEXT = 'hierarchy', 'mined', 'text:'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +85,58 @@ class Search:
 
 
 @dataclasses.dataclass(frozen=True)
+class RuleOptions:
+  """What must hold between labels, and how decisions are made to keep it.
+
+  Attributes:
+    rules: a file of rules (mlc/rules/text.py says what stands in one), `text:`
+      and rules with `;` between them, `hierarchy` for that of the data set, or
+      `mined` from each run's training rows; empty for none.
+    constraints: beside the decisions that know no rules, those that keep them,
+      comma-separated: repair makes the likeliest changes to a decision, decode
+      takes the best decision among those that are allowed, condition does so in
+      p(y | h) given that the rules hold; empty or none only counts what breaks
+      a rule.
+    rule_support: of mined rules, training rows that could break one, at least.
+    rule_confidence: share of those rows that keep it, at least.
+    rule_expected: rows that would break it if labels were independent, at
+      least.
+  """
+
+  rules: str = ''
+  constraints: tuple[str, ...] = ()
+  rule_support: int = 20
+  rule_confidence: float = 0.99
+  rule_expected: float = 5.0
+
+  def __post_init__(self) -> None:
+    for name in self.constraints:
+      lookup(name, dict.fromkeys(CONSTRAINTS), 'value of constraints')
+    ways = tuple(name for name in self.constraints if name != 'none')
+    if (ways and ways != self.constraints) or len({*ways}) < len(ways):
+      raise ValueError(
+        f'constraints is {",".join(self.constraints)}; give none alone, or '
+        'some of the others, each once.'
+      )
+    if ways and not self.rules:
+      raise ValueError(
+        f'--constraints={",".join(ways)} has no rules to keep: give --rules=a '
+        'file, text:..., hierarchy or mined.'
+      )
+    # Two ways to say that nothing is to be done are one experiment.
+    object.__setattr__(self, 'constraints', ways)
+    mining.check(self.rule_support, self.rule_confidence, self.rule_expected)
+
+  @property
+  def path(self) -> pathlib.Path | None:
+    """The file of rules, if they come from one."""
+    named = self.rules in ('', HIERARCHY, MINED)
+    if named or self.rules.startswith(TEXT):
+      return None
+    return pathlib.Path(self.rules)
+
+
+@dataclasses.dataclass(frozen=True)
 class Experiment:
   """One row of a comparison: a method on a data set under stated conditions.
 
@@ -95,6 +156,7 @@ class Experiment:
     data: see DataOptions.
     search: see Search.
     train: see TrainOptions.
+    constrain: see RuleOptions.
     options: of the head, encoder, loss, decoders and resampling, e.g.
       {'model.order': 'random'}; only those that differ from the default.
   """
@@ -110,6 +172,7 @@ class Experiment:
   data: DataOptions = DataOptions()
   search: Search = Search()
   train: TrainOptions = dataclasses.field(default_factory=TrainOptions)
+  constrain: RuleOptions = RuleOptions()
   options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self) -> None:
@@ -120,15 +183,23 @@ class Experiment:
       )
 
 
+# Of the file of rules.
+_HASH = 'rules_sha256'
+
+
 def config_of(experiment: Experiment) -> dict[str, Any]:
   """All that decides the result, as flat JSON: what a run is known by.
 
   How often a state is saved is left out, since it decides nothing, and so are
-  link_l2s, calibration and resampling where there are none: runs older than
-  these options keep their name.
+  link_l2s, calibration, resampling and rules where there are none: runs older
+  than these options keep their name. Of a file of rules its content counts too.
+
+  Raises:
+    ValueError: a file of rules cannot be read.
   """
   flat = dataclasses.asdict(experiment)
   options = flat.pop('options')
+  rules = flat.pop('constrain')
   for part in ('data', 'search', 'train'):
     flat |= flat.pop(part)
   del flat['save_interval_secs']
@@ -137,13 +208,32 @@ def config_of(experiment: Experiment) -> dict[str, Any]:
   for name in ('calibration', 'resampling'):
     if flat[name] == 'none':
       del flat[name]
-  return {**flat, **options}
+  return {**flat, **_rules_of(experiment.constrain, rules), **options}
+
+
+def _rules_of(given: RuleOptions, flat: Mapping[str, Any]) -> dict[str, Any]:
+  """What the rules add to a config: nothing where there are none."""
+  if not given.rules:
+    return {}
+  mined = given.rules == MINED
+  kept = {k: v for k, v in flat.items() if mined or not k.startswith('rule_')}
+  if given.path is None:
+    return kept
+  try:
+    content = given.path.read_bytes()
+  except OSError as error:
+    raise ValueError(
+      f'--rules={given.rules} is no file that can be read ({error.strerror}); '
+      f'give one, or {HIERARCHY}, {MINED}, or {TEXT}RULE;RULE.'
+    ) from None
+  return {**kept, _HASH: hashlib.sha256(content).hexdigest()}
 
 
 def experiment_from(config: Mapping[str, Any]) -> Experiment:
   """The experiment that `config_of` wrote."""
   rest = dict(config)
   rest.pop('content_hash', None)
+  rest.pop(_HASH, None)
 
   def take(cls: type) -> dict[str, Any]:
     names = [f.name for f in dataclasses.fields(cls)]
@@ -157,6 +247,7 @@ def experiment_from(config: Mapping[str, Any]) -> Experiment:
     'data': DataOptions(**take(DataOptions)),
     'search': Search(**take(Search)),
     'train': TrainOptions(**take(TrainOptions)),
+    'constrain': RuleOptions(**take(RuleOptions)),
   }
   top = take(Experiment)
   return Experiment(**top, **parts, options=rest)

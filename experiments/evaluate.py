@@ -4,27 +4,31 @@ r"""Decodes a finished run again, with other decoders, without training.
       --decoders=top_k --decoder.k=3
     python -m experiments.evaluate --run=runs/dependence/yeast-... \
       --calibration=temperature
+    python -m experiments.evaluate --run=runs/dependence/yeast-... \
+      --decoders=hamming,subset --rules=mined --constraints=repair,decode
 
 The parameters that training selected are read from the run directory;
 calibration and decoders are fitted on its validation rows, the same for both.
 Under another calibration than the run's the same decoders stand beside each
 other, as the run is calibrated and as it is asked here. Numbers go to
-`<run>/evaluations/NAME.json`; results.json is left as it is, and so is what a
-study reports. Takes seconds.
+`<run>/evaluations/NAME.json`, what rules did to the folder
+`<run>/evaluations/NAME/constraints/`; results.json is left as it is, and so is
+what a study reports. Takes seconds.
 """
 
 import dataclasses
 import json
 import logging
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from absl import flags
 
-from experiments import edge
+from experiments import constraints, edge
 from experiments import flags as experiment_flags
-from experiments.config import experiment_from
+from experiments.config import RuleOptions, experiment_from
 from experiments.experiment import (
   build_model,
   count_label_sets,
@@ -32,7 +36,6 @@ from experiments.experiment import (
   rehearse,
 )
 from experiments.flags import DECODER, Option
-from experiments.judgement import judge, notes_of
 from experiments.resampling import on_device
 from experiments.selected_model import read_model, stacked_shapes
 from mlc.data import sources
@@ -57,8 +60,30 @@ def evaluate(
   *,
   calibration: str = '',
   data_dir: str = '',
+  rules: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-  """Rows as in results.json, for other decoders on a finished run.
+  """Rows as in results.json, by other decoders on a finished run: `judged`."""
+  found, _ = judged(
+    directory,
+    decoders,
+    options,
+    calibration=calibration,
+    data_dir=data_dir,
+    rules=rules,
+  )
+  return found.rows
+
+
+def judged(
+  directory: RunDirectory,
+  decoders: Sequence[str],
+  options: Mapping[str, Any],
+  *,
+  calibration: str = '',
+  data_dir: str = '',
+  rules: Mapping[str, Any] | None = None,
+) -> tuple[constraints.Outcome, dict[str, str]]:
+  """Decodes a finished run with other decoders.
 
   Args:
     directory: of a run that is done.
@@ -66,6 +91,10 @@ def evaluate(
     options: of the decoders, such as {'decoder.k': 3}.
     calibration: name; empty for that of the run.
     data_dir: where data sets are looked for by name.
+    rules: fields of RuleOptions that differ from those of the run.
+
+  Returns:
+    What was found, and the rules as files, name -> text; none without rules.
 
   Raises:
     RunDirectoryError: the run is not done, or the data set is not the one that
@@ -83,11 +112,13 @@ def evaluate(
       experiment = experiment_flags.with_decoders(trained, decoders, options)
     if calibration:
       experiment = dataclasses.replace(experiment, calibration=calibration)
+    ruled = _rules(directory, trained.constrain, rules or {})
     rehearse(build_model(experiment, dataset, num_label_sets=1), dataset)
     trial = plan(trained, dataset)
     model = build_model(experiment, dataset, count_label_sets(trial))
     if not len(trial.splits[0].validation):
       rehearse(model, dataset, validation_rows=0)
+    model, constrained = constraints.prepare(ruled, model, dataset, trial)
   data = on_device(trial.training)
   selected = [
     index
@@ -102,18 +133,32 @@ def evaluate(
   params = read_model(
     directory, config, stacked_shapes(model, data, trial, selected)
   )
-  rows, arrays = judge(
+  found = constraints.judge(
     model,
     dataset,
     data,
     trial,
     selected,
     params,
+    constrained,
     regrets=experiment.regrets,
   )
-  for note in notes_of(arrays):
+  for note in found.notes:
     _log.info('note: %s', note)
-  return rows
+  return found, constrained.text(trial.splits) if constrained else {}
+
+
+def _rules(
+  directory: RunDirectory, trained: RuleOptions, changes: Mapping[str, Any]
+) -> RuleOptions:
+  """The rules of the run with some options changed.
+
+  A file of rules may have gone since: the run has kept what it said.
+  """
+  kept = directory.path / constraints.FOLDER / constraints.RULES
+  if trained.path is not None and kept.exists():
+    trained = dataclasses.replace(trained, rules=str(kept))
+  return dataclasses.replace(trained, **changes)
 
 
 def refuse_unfinished(directory: RunDirectory) -> None:
@@ -145,11 +190,12 @@ def refuse_other_data(
 
 def main(argv: Sequence[str]) -> int:
   edge.no_arguments(argv)
-  if not FLAGS.run or not (FLAGS.decoders or FLAGS.calibration):
+  asked = FLAGS.decoders or FLAGS.calibration or FLAGS.rules
+  if not FLAGS.run or not (asked or FLAGS.constraints):
     raise edge.Refusal(
       'name a finished run and what to decode or calibrate it with, such as '
-      '--run=runs/dependence/yeast-... --decoders=subset,f_beta or '
-      '--calibration=temperature.'
+      '--run=runs/dependence/yeast-... --decoders=subset,f_beta, '
+      '--calibration=temperature or --rules=mined --constraints=repair.'
     )
   directory = RunDirectory(FLAGS.run)
   options = {
@@ -162,23 +208,32 @@ def main(argv: Sequence[str]) -> int:
       f'{", ".join(f"--{name}" for name in options)} without --decoders: the '
       'decoders of the run keep their own options. Name those that are meant.'
     )
-  rows = evaluate(
+  rules = {
+    option.name: FLAGS[option.name].value
+    for option in experiment_flags.options_of(RuleOptions)
+    if FLAGS[option.name].value is not None
+  }
+  found, text = judged(
     directory,
     FLAGS.decoders,
     options,
     calibration=FLAGS.calibration,
     data_dir=FLAGS.data_dir,
+    rules=rules,
   )
   said = [f'{name.removeprefix(DECODER)}={v}' for name, v in options.items()]
-  shown = rows
+  shown = found.rows
   if FLAGS.calibration:
     said.append(f'calibration={FLAGS.calibration}')
-    shown = beside(directory, rows, options)
+    shown = beside(directory, found.rows, options, rules)
+  said += [f'{name}={_plain(value)}' for name, value in rules.items()]
   name = '-'.join([*FLAGS.decoders, *said])
   path = directory.path / 'evaluations' / f'{name}.json'
   with naming_path(path):
     path.parent.mkdir(exist_ok=True)
-  write_atomic(path, (json.dumps(rows, indent=1) + '\n').encode())
+  write_atomic(path, (json.dumps(found.rows, indent=1) + '\n').encode())
+  if text:
+    constraints.write(path.with_suffix(''), found.files | text)
   edge.show_rows(str(directory.path), shown)
   print(f'Written to {path}')
   return 0
@@ -188,6 +243,7 @@ def beside(
   directory: RunDirectory,
   rows: Sequence[Mapping[str, Any]],
   options: Mapping[str, Any],
+  rules: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
   """The rows after those of the same decoders as the run is calibrated.
 
@@ -199,7 +255,7 @@ def beside(
   before = directory.read_results()['rows']
   if not {row['decoder'] for row in rows} <= {row['decoder'] for row in before}:
     before = evaluate(
-      directory, FLAGS.decoders, options, data_dir=FLAGS.data_dir
+      directory, FLAGS.decoders, options, data_dir=FLAGS.data_dir, rules=rules
     )
   shown = {row['decoder'] for row in rows}
   return [
@@ -208,6 +264,10 @@ def beside(
     for row in some
     if row['decoder'] in shown and not row['metric'].startswith(UNCALIBRATED)
   ]
+def _plain(value: Any) -> str:
+  """A value of a flag as a part of a file name."""
+  said = '+'.join(value) if isinstance(value, tuple) else str(value)
+  return re.sub(r'[^\w.+-]+', '_', said)[-40:]
 
 
 def parse(argv: Sequence[str]) -> list[str]:
@@ -227,7 +287,10 @@ def parse(argv: Sequence[str]) -> list[str]:
   ):
     experiment_flags.define(option, FLAGS)
   experiment_flags.define_places(FLAGS)
-  for option in experiment_flags.decoder_options(names):
+  for option in (
+    *experiment_flags.decoder_options(names),
+    *experiment_flags.options_of(RuleOptions),
+  ):
     experiment_flags.define(option, FLAGS, optional=True)
   return FLAGS(list(argv))
 

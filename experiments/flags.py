@@ -18,7 +18,13 @@ from typing import Any, Literal, NamedTuple
 
 from absl import flags
 
-from experiments.config import DataOptions, Experiment, Search
+from experiments.config import (
+  CONSTRAINTS,
+  DataOptions,
+  Experiment,
+  RuleOptions,
+  Search,
+)
 from mlc.base import lookup
 from mlc.methods import (
   CALIBRATORS,
@@ -31,7 +37,12 @@ from mlc.methods import (
 from mlc.training.options import TrainOptions
 
 # Parts of Experiment whose fields are flags without a prefix.
-PARTS = {'data': DataOptions, 'search': Search, 'train': TrainOptions}
+PARTS = {
+  'data': DataOptions,
+  'search': Search,
+  'train': TrainOptions,
+  'constrain': RuleOptions,
+}
 _NOT_FLAGS = {*PARTS, 'options'}
 
 # Flags whose values are names; the help lists them.
@@ -42,6 +53,7 @@ _TABLES: Mapping[str, Mapping[str, Any]] = {
   'calibration': CALIBRATORS,
   'decoders': DECODERS,
   'resampling': RESAMPLERS,
+  'constraints': dict.fromkeys(CONSTRAINTS),
 }
 HEAD, ENCODER, LOSS, DECODER = 'model.', 'encoder.', 'loss.', 'decoder.'
 RESAMPLING = 'resampling.'

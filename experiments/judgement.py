@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.experiment import Model, Trial
-from mlc import evaluation, metrics
+from mlc import decoding, evaluation, metrics
 from mlc.base import Batch, Params
 from mlc.data.dataset import Dataset
 from mlc.data.splits import Split
 from mlc.metrics.regret import criteria
 from mlc.numerics import jit_once
+from mlc.rules import Rules
 
 
 def judge(
@@ -25,6 +26,7 @@ def judge(
   params: Params,
   *,
   regrets: bool = True,
+  rules: Rules | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
   """Calibrates and fits on validation rows, and measures these and test rows.
 
@@ -36,6 +38,7 @@ def judge(
     selected: the run of each split that counts.
     params: of the selected runs, stacked.
     regrets: whether they are measured where the truth is known.
+    rules: of the selected runs, stacked, for the decoders that keep some.
 
   Returns:
     Rows of results.json, and the arrays of predictions.npz.
@@ -58,6 +61,7 @@ def judge(
   params, states, temperature = fit_states(
     model, data, splits, params, keys, known is not None
   )
+  states = decoding.given(states, rules)
   classes = model.head.one_hot and dataset.is_multiclass
   kinds = metrics.multiclass() if classes else metrics.multilabel()
 

@@ -12,13 +12,8 @@ from absl import flags
 
 from experiments import edge
 from experiments import flags as experiment_flags
-from experiments.config import (
-  DataOptions,
-  Experiment,
-  Search,
-  config_of,
-)
-from experiments.flags import Option
+from experiments.config import Experiment, config_of
+from experiments.flags import PARTS, Option
 from experiments.reporting import report
 from experiments.studies import STUDIES
 from experiments.studies.study import Study, replace
@@ -27,7 +22,6 @@ from mlc.base import lookup
 from mlc.data import sources
 from mlc.methods import METHODS, build_head
 from mlc.run_directory import RunDirectory, exclusive, naming_path, run_id
-from mlc.training.options import TrainOptions
 
 FLAGS = flags.FLAGS
 _FIXED = {'study', 'method', 'dataset'}
@@ -80,7 +74,7 @@ def parse(argv: Sequence[str]) -> list[str]:
   for option in OPTIONS:
     experiment_flags.define(option, FLAGS)
   experiment_flags.define_places(FLAGS)
-  for part in (Experiment, DataOptions, Search, TrainOptions):
+  for part in (Experiment, *PARTS.values()):
     for option in experiment_flags.options_of(part):
       if option.name not in _FIXED:
         experiment_flags.define(option, FLAGS, optional=True)
@@ -172,7 +166,7 @@ def given() -> dict[str, Any]:
   names = {
     *(
       option.name
-      for part in (Experiment, DataOptions, Search, TrainOptions)
+      for part in (Experiment, *PARTS.values())
       for option in experiment_flags.options_of(part)
     ),
     *(name for name in FLAGS if '.' in name),

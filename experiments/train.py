@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from absl import flags
 
-from experiments import edge
+from experiments import constraints, edge
 from experiments import flags as experiment_flags
 from experiments.config import Experiment, config_of
+from experiments.constraints import Constraints
 from experiments.dependence import measured
 from experiments.experiment import (
   Model,
@@ -34,7 +35,6 @@ from experiments.experiment import (
   rehearse,
   select,
 )
-from experiments.judgement import judge, notes_of
 from experiments.progress import Progress
 from experiments.resampling import check_made, of_splits, on_device, summary
 from experiments.selected_model import parameter_count, save_model
@@ -65,6 +65,7 @@ class Prepared(NamedTuple):
   data: Batch
   trial: Trial
   model: Model
+  constraints: Constraints | None = None
 
 
 def run(
@@ -128,8 +129,11 @@ def prepare(
   if not len(trial.splits[0].validation):
     rehearse(model, dataset, validation_rows=0)
   check_made(experiment, model.head, dataset, trial.training)
+  model, found = constraints.prepare(
+    experiment.constrain, model, dataset, trial
+  )
   data = on_device(trial.training)
-  return Prepared(config, dataset, data, trial, model)
+  return Prepared(config, dataset, data, trial, model, found)
 
 
 def said_before(experiment: Experiment, prepared: Prepared) -> list[str]:
@@ -170,25 +174,27 @@ def conclude(
   began: float,
 ) -> None:
   """Judges the selected runs and writes what was found."""
-  config, dataset, data, trial, model = prepared
+  config, dataset, data, trial, model, found = prepared
   selected = select(trial, fitted.best_validation_loss, fitted.diverged)
   params = take_rows(fitted.params, jnp.asarray(selected, jnp.int32))
   if selected:
     save_model(directory, config, params)
   judged_at = time.perf_counter()
   _log.info('judging %d runs with %s', len(selected), ', '.join(model.decoders))
-  rows, arrays = judge(
+  rows, arrays, learnt, files = constraints.judge(
     model,
     dataset,
     data,
     trial,
     selected,
     params,
+    found,
     regrets=experiment.regrets,
   )
   directory.write_predictions(**arrays)
-  found = notes_of(arrays)
-  for note in found:
+  if found is not None:
+    constraints.write(directory.path, files | found.text(trial.splits))
+  for note in learnt:
     _log.info('note: %s', note)
   directory.write_results(
     {
@@ -209,7 +215,7 @@ def conclude(
       'dependence': measured(
         model, dataset, data, trial, selected, params, arrays
       ),
-      'notes': [*said_before(experiment, prepared), *found],
+      'notes': [*said_before(experiment, prepared), *learnt],
       **of_splits(experiment, trial.splits, trial.training),
       'parameters': parameter_count(fitted.params),
       'seconds': {

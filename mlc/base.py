@@ -193,12 +193,18 @@ class Decoder(NamedTuple):
     decide: (head, params, h, state, *, key=None) -> [B,L], 0.0 or 1.0.
     exactness: (head) -> the word for how the decision is obtained; raises
       MissingCapabilityError when the head cannot serve this decoder.
+    within: (head, params, h, state, rules, *, key=None) -> [B,L], the decision
+      that is best by the same criterion among the label vectors that
+      `rules.Rules` allow; None where there is no such search.
+    within_exactness: (head) -> the word for it, as `exactness`.
   """
 
   name: str
   fit: Callable[..., Any]
   decide: Callable[..., Array]
   exactness: Callable[[Head], Exactness]
+  within: Callable[..., Array] | None = None
+  within_exactness: Callable[[Head], Exactness] | None = None
 
 
 class Method(NamedTuple):

@@ -254,6 +254,32 @@ def expected_f_decision(
   return (rank < k[..., None]).astype(dtype), best * (1.0 + beta**2)
 
 
+def expected_f_values(
+  cardinality_marginals: Float[Array, '*batch labels sizes'],
+  p_empty: Float[Array, '*batch'],
+  beta: float = 1.0,
+) -> Float[Array, '*batch vectors']:
+  """The expected F-measure of every decision, in the order of label_vectors.
+
+  Args: as of `expected_f_decision`.
+  """
+  num_labels = cardinality_marginals.shape[-1]
+  vectors = label_vectors(num_labels)
+  sizes = jnp.expand_dims(jnp.arange(1, num_labels + 1), range(p_empty.ndim))
+  gain = (1.0 + beta**2) * _f_gain(cardinality_marginals, sizes, beta)
+
+  def of_size(k, values):
+    # Linear at a given size: k labels, each worth what it gains.
+    mine = jnp.matmul(gain[..., k - 1, :], vectors.T, precision='highest')
+    here = jnp.expand_dims(jnp.sum(vectors, axis=-1) == k, range(p_empty.ndim))
+    return jnp.where(here, mine, values)
+
+  nothing = jnp.broadcast_to(
+    p_empty[..., None], (*p_empty.shape, len(vectors))
+  ).astype(gain.dtype)
+  return jax.lax.fori_loop(1, num_labels + 1, of_size, nothing)
+
+
 def _f_gain(
   cardinality_marginals: Float[Array, '*batch labels sizes'],
   k: Int[Array, '*#batch chosen'],

@@ -52,7 +52,7 @@ def experiment(dataset: str, method: str, **conditions: Any) -> Experiment:
 def replace(base: Experiment, **changes: Any) -> Experiment:
   """`base` with some fields changed, each found in the part that has it."""
   parts = {}
-  for name in ('data', 'search', 'train'):
+  for name in ('data', 'search', 'train', 'constrain'):
     part = getattr(base, name)
     fields = {f.name for f in dataclasses.fields(part)}
     mine = {key: changes.pop(key) for key in fields & changes.keys()}

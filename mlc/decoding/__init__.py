@@ -1,5 +1,6 @@
 """Decoders: how a distribution becomes the decision that a metric asks for."""
 
+from mlc.decoding.constraints import given, repaired, within
 from mlc.decoding.expected_f import expected_f
 from mlc.decoding.fitted_threshold import (
   micro_f,
@@ -21,6 +22,7 @@ __all__ = [
   'expected_f',
   'f1_control',
   'fnr_control',
+  'given',
   'greedy',
   'hamming_nonempty',
   'jaccard',
@@ -31,9 +33,11 @@ __all__ = [
   'pcut',
   'pooled_f',
   'rcut',
+  'repaired',
   'subset_nonempty',
   'threshold',
   'top_k',
   'tuned_f',
+  'within',
   'youden',
 ]

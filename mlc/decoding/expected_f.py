@@ -16,6 +16,7 @@ from mlc.base import (
   Params,
 )
 from mlc.decoding import fit
+from mlc.rules import Rules, best_of_table, worst
 
 
 def expected_f(beta: float = 1.0, *, num_samples: int = 1000) -> Decoder:
@@ -61,26 +62,57 @@ def expected_f(beta: float = 1.0, *, num_samples: int = 1000) -> Decoder:
     key: Key | None = None,
   ) -> Float[Array, 'batch labels']:
     del state
+    marginals, p_empty = by_size(head, params, h, key)
+    return distribution.expected_f_decision(marginals, p_empty, beta)[0]
+
+  def by_size(head, params, h, key):
+    """P(y_j = 1, |y| = s | h) and P(y = 0 | h)."""
     source = _source(head, name)
     if source == 'cardinality_marginals':
       marginals = head.cardinality_marginals(params, h)
-      p_empty = _p_empty(head, params, h, marginals)
-    elif source == 'joint':
+      return marginals, _p_empty(head, params, h, marginals)
+    if source == 'joint':
       table = head.joint(params, h)
       marginals = distribution.table_cardinality_marginals(table)
-      p_empty = jnp.exp(table[:, 0])
-    else:
-      key = jax.random.key(0) if key is None else key
-      samples = head.sample(params, key, h, num_samples)
-      marginals = distribution.sample_cardinality_marginals(samples)
-      p_empty = jnp.mean(jnp.all(samples == 0, axis=-1), axis=0)
-    return distribution.expected_f_decision(marginals, p_empty, beta)[0]
+      return marginals, jnp.exp(table[:, 0])
+    key = jax.random.key(0) if key is None else key
+    samples = head.sample(params, key, h, num_samples)
+    marginals = distribution.sample_cardinality_marginals(samples)
+    return marginals, jnp.mean(jnp.all(samples == 0, axis=-1), axis=0)
 
   def exactness(head: Head) -> Exactness:
     source = _source(head, name)
     return 'estimated' if source == 'sample' else head.exactness[source]
 
-  return Decoder(name, fit.nothing, decide, exactness)
+  def within(
+    head: Head,
+    params: Params,
+    h: Float[Array, 'batch *dim'],
+    state: tuple[()],
+    rules: Rules,
+    *,
+    key: Key | None = None,
+  ) -> Float[Array, 'batch labels']:
+    del state
+    marginals, p_empty = by_size(head, params, h, key)
+    values = distribution.expected_f_values(marginals, p_empty, beta)
+    return best_of_table(rules, values)
+
+  def within_exactness(head: Head) -> Exactness:
+    _refuse_many(head, name)
+    return worst(exactness(head), 'enumerated')
+
+  return Decoder(name, fit.nothing, decide, exactness, within, within_exactness)
+
+
+def _refuse_many(head: Head, name: str) -> None:
+  most = distribution.MAX_TABLE_LABELS
+  if head.num_labels > most:
+    raise MissingCapabilityError(
+      f'decoder {name} within constraints tries all decisions, which is '
+      f'possible up to {most} labels; head {head.name} has {head.num_labels}. '
+      'Repair its decisions instead (--constraints=repair).'
+    )
 
 
 def _source(head: Head, name: str) -> str:

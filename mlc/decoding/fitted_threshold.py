@@ -175,7 +175,10 @@ def _fitted(name: str, thresholds: Callable[..., Any]) -> Decoder:
     return {'threshold': threshold, 'pooled': pooled}
 
   return of_marginals(
-    name, lambda p, state: p > state['threshold'][None, :], learn=learn
+    name,
+    lambda p, state: p > state['threshold'][None, :],
+    learn=learn,
+    gain=lambda p, state: p - state['threshold'][None, :],
   )
 
 

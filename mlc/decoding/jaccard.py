@@ -13,6 +13,7 @@ from mlc.base import (
   Params,
 )
 from mlc.decoding import fit
+from mlc.rules import Rules, best_of_table
 
 
 def jaccard(*, num_samples: int = 1000) -> Decoder:
@@ -66,7 +67,39 @@ def jaccard(*, num_samples: int = 1000) -> Decoder:
     words: dict[str, Exactness] = {'joint': 'enumerated', 'sample': 'estimated'}
     return words.get(source) or head.exactness[source]
 
-  return Decoder('jaccard', fit.nothing, decide, exactness)
+  def within(
+    head: Head,
+    params: Params,
+    h: Float[Array, 'batch *dim'],
+    state: tuple[()],
+    rules: Rules,
+    *,
+    key: Key | None = None,
+  ) -> Float[Array, 'batch labels']:
+    del state, key
+    values = expected_jaccard.table_values(_table(head)(params, h))
+    return best_of_table(rules, values)
+
+  def within_exactness(head: Head) -> Exactness:
+    _table(head)
+    return 'enumerated'
+
+  return Decoder(
+    'jaccard', fit.nothing, decide, exactness, within, within_exactness
+  )
+
+
+def _table(head: Head):
+  """The joint, of which constraints leave some decisions."""
+  most = expected_jaccard.MAX_LABELS
+  if head.joint is None or head.num_labels > most:
+    raise MissingCapabilityError(
+      f'decoder jaccard within constraints needs `joint` of {most} labels or '
+      f'fewer, and head {head.name} has {head.num_labels} labels'
+      f'{"" if head.joint else " and no joint"}. Repair its decisions instead '
+      '(--constraints=repair), or choose another decoder.'
+    )
+  return head.joint
 
 
 def _source(head: Head) -> str:

@@ -4,6 +4,7 @@ from jaxtyping import Array, Float
 
 from mlc.base import Decoder, Exactness, Head, Key, Params, require
 from mlc.decoding import fit
+from mlc.rules import Rules, likeliest, likeliest_exactness
 
 
 def joint_mode() -> Decoder:
@@ -12,7 +13,8 @@ def joint_mode() -> Decoder:
       d = argmax_y p(y | h)
 
   No decision has a larger expected subset accuracy. For a head over one-hot
-  vectors it is the most probable class.
+  vectors it is the most probable class. Under constraints it is the most
+  probable of the allowed vectors, see `rules.likeliest`.
 
   Returns:
     The decoder, named `subset`. It needs `mode`.
@@ -38,7 +40,21 @@ def joint_mode() -> Decoder:
     require(head, 'mode', 'decoder subset')
     return head.exactness['mode']
 
-  return Decoder('subset', fit.nothing, decide, exactness)
+  def within(
+    head: Head,
+    params: Params,
+    h: Float[Array, 'batch *dim'],
+    state: tuple[()],
+    rules: Rules,
+    *,
+    key: Key | None = None,
+  ) -> Float[Array, 'batch labels']:
+    del state
+    return likeliest(head, params, h, rules, key=key)
+
+  return Decoder(
+    'subset', fit.nothing, decide, exactness, within, likeliest_exactness
+  )
 
 
 def greedy() -> Decoder:

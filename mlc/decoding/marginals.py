@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from mlc.base import Decoder, Exactness, Head, Key, Params, require
 from mlc.decoding import fit as fitting
+from mlc.rules import Rules, best, worst
 
 # (p [B,L], state) -> decisions [B,L], boolean or 0 and 1.
 Rule = Callable[[Array, Any], Array]
@@ -21,6 +22,7 @@ def of_marginals(
   *,
   learn: Learn | None = None,
   check: Callable[[Head], None] = lambda head: None,
+  gain: Rule | None = None,
 ) -> Decoder:
   """A decoder that is a rule on P(y_j = 1 | h).
 
@@ -31,6 +33,9 @@ def of_marginals(
       weight of 0 says that the row is padding, a 0 in `known` that the label is
       unknown. None when there is nothing to learn: the state is () then.
     check: raises ValueError for a head that it does not suit.
+    gain: (p, state) -> what each label is worth [B,L], for a rule that takes
+      the labels that gain: under constraints it takes the allowed vector of the
+      largest sum. None for other rules.
 
   Returns:
     The decoder. It needs `marginals`, and is as exact as these.
@@ -73,4 +78,22 @@ def of_marginals(
     marginals(head)
     return head.exactness['marginals']
 
-  return Decoder(name, fit if learn else fitting.nothing, decide, exactness)
+  decoder = Decoder(name, fit if learn else fitting.nothing, decide, exactness)
+  if gain is None:
+    return decoder
+
+  def within(
+    head: Head,
+    params: Params,
+    h: Float[Array, 'batch *dim'],
+    state: Any,
+    rules: Rules,
+    *,
+    key: Key | None = None,
+  ) -> Float[Array, 'batch labels']:
+    return best(rules, gain(marginals(head)(params, h, key=key), state))
+
+  return decoder._replace(
+    within=within,
+    within_exactness=lambda head: worst(exactness(head), 'enumerated'),
+  )

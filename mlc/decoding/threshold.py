@@ -12,7 +12,9 @@ def threshold(value: float = 0.5) -> Decoder:
       d_j = 1 iff P(y_j = 1 | h) > value
 
   At 0.5 no decision has a smaller expected Hamming loss, whatever the
-  dependence between the labels.
+  dependence between the labels. Under constraints it is the allowed vector of
+  the largest sum_j d_j (p_j - value): at 0.5 of the smallest expected Hamming
+  loss still, elsewhere of the cost that makes the value the best threshold.
 
   Args:
     value: in [0, 1); a probability equal to it gives 0, as in `head.mode`.
@@ -33,4 +35,6 @@ def threshold(value: float = 0.5) -> Decoder:
       f'threshold: value is {value}, expected a probability in [0, 1).'
     )
   name = 'hamming' if value == 0.5 else f'threshold_{value:g}'
-  return of_marginals(name, lambda p, state: p > value)
+  return of_marginals(
+    name, lambda p, state: p > value, gain=lambda p, state: p - value
+  )

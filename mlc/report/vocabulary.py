@@ -52,6 +52,7 @@ _KNOWN = (
   Measure('precision_example', 'precision by example', 'higher'),
   Measure('recall_example', 'recall by example', 'higher'),
   Measure('f1_example', 'F1 by example', 'higher'),
+  Measure('inconsistency', 'rows breaking a rule', 'lower'),
   Measure('precision_micro', 'micro precision', 'higher'),
   Measure('recall_micro', 'micro recall', 'higher'),
   Measure('f1_micro', 'micro F1', 'higher'),

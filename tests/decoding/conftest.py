@@ -8,7 +8,7 @@ from mlc import distribution
 from mlc.base import Head
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def table_head():
   """(num_labels, without=()) -> Head, lacking the capabilities `without`."""
 
@@ -45,7 +45,7 @@ def table_head():
   return make
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def random_tables():
   """(seed, batch, num_labels) -> log p(y) [batch, 2^L], flat to peaked.
 

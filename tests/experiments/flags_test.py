@@ -12,6 +12,7 @@ from experiments import flags as experiment_flags
 from experiments.config import (
   DataOptions,
   Experiment,
+  RuleOptions,
   Search,
   TrainOptions,
   config_of,
@@ -136,6 +137,7 @@ def test_a_factory_gives_its_options_and_of_a_head_not_the_facts():
     DataOptions,
     Search,
     TrainOptions,
+    RuleOptions,
     *(method.head for method in METHODS.values()),
     *ENCODERS.values(),
     *LOSSES.values(),
@@ -245,6 +247,10 @@ EXPERIMENTS = [
       link_l2s=(0.1, 3.0),
     ),
     train=TrainOptions(optimizer='lbfgs', tolerance=1e-7, patience=0),
+    constrain=RuleOptions(
+      rules='text:exclusive: a, b; "c d" -> a',
+      constraints=('repair', 'condition'),
+    ),
     options={
       'model.order': 'random',
       'encoder.dropout': 0.1,
@@ -290,6 +296,42 @@ def test_an_option_that_is_not_used_does_not_rename_older_runs():
   assert 'resampling' not in config_of(Experiment())
   used = Experiment(data=DataOptions(resampling='ml_ros'))
   assert config_of(used)['resampling'] == 'ml_ros'
+  rules = {option.name for option in options_of(RuleOptions)}
+  assert not rules & config_of(Experiment()).keys()
+  mined = Experiment(constrain=RuleOptions('mined', ('repair',)))
+  assert rules <= config_of(mined).keys()
+  # What mining takes says nothing where nothing is mined.
+  listed = Experiment(constrain=RuleOptions('hierarchy', rule_support=7))
+  assert rules & config_of(listed).keys() == {'rules', 'constraints'}
+  none = RuleOptions('hierarchy', ('none',))
+  assert none == RuleOptions('hierarchy')
+
+
+def test_a_file_of_rules_counts_by_its_content(tmp_path):
+  path = tmp_path / 'a.rules'
+  made = Experiment(constrain=RuleOptions(str(path), ('decode',)))
+  with pytest.raises(ValueError, match=r'a\.rules is no file'):
+    config_of(made)
+  path.write_text('a -> b')
+  before = config_of(made)
+  assert experiment_from(before) == made
+  path.write_text('b -> a')
+  assert run_id(config_of(made)) != run_id(before)
+
+
+@pytest.mark.parametrize(
+  ('options', 'says'),
+  [
+    ({'constraints': ('repair',)}, 'has no rules to keep'),
+    ({'rules': 'mined', 'constraints': ('repai',)}, "Did you mean 'repair'"),
+    ({'rules': 'mined', 'constraints': ('none', 'decode')}, 'none alone'),
+    ({'rules': 'mined', 'constraints': ('decode', 'decode')}, 'each once'),
+    ({'rules': 'mined', 'rule_confidence': 0.4}, 'confidence is 0.4'),
+  ],
+)
+def test_rules_that_cannot_be_meant_are_refused(options, says):
+  with pytest.raises(ValueError, match=says):
+    RuleOptions(**options)
 
 
 def test_how_often_a_state_is_saved_does_not_make_another_run():
@@ -323,7 +365,7 @@ class TestHelp:
     assert done.err == ''
     wanted = {
       o.name
-      for part in (Experiment, DataOptions, Search, TrainOptions)
+      for part in (Experiment, *experiment_flags.PARTS.values())
       for o in options_of(part)
     }
     wanted |= {'workdir', 'data_dir'}

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mlc import distribution, numerics
+from mlc import distribution, numerics, rules
 from mlc.base import Batch, Exactness, Head
 from mlc.heads.bernoulli_mixture import bernoulli_mixture
 from mlc.heads.binary_relevance import binary_relevance
 from mlc.heads.calibrated_ranking import calibrated_ranking
 from mlc.heads.classifier_chain import classifier_chain
+from mlc.heads.constrained import constrained
 from mlc.heads.ensemble import ensemble
 from mlc.heads.hierarchical import hierarchical
 from mlc.heads.ising import ising
@@ -77,6 +78,15 @@ small_sequence = functools.partial(label_sequence, width=3)
 
 disjoint_labelsets = functools.partial(random_k_labelsets, overlap=False)
 
+
+def constrained_chain(num_labels):
+  names = tuple(f'y{j}' for j in range(num_labels))
+  stated = rules.parse('at least 1 of: *\ny0 -> y1\nexclusive: y2, y3', names)
+  return constrained(
+    classifier_chain(num_labels), rules.compiled(stated, num_labels)
+  )
+
+
 coherent = functools.partial(hierarchical, kind='conditional')
 
 
@@ -121,6 +131,7 @@ HEADS = [
   ('stacked_dependent', functools.partial(stacked, kind='dependent')),
   ('stacked_nested', functools.partial(stacked, kind='nested')),
   ('calibrated_ranking', calibrated_ranking),
+  ('constrained_chain', constrained_chain),
   ('ranking_by_scores', functools.partial(calibrated_ranking, pairs='scores')),
 ]
 # One of each kind: a product, one label of many, a chain, a table, sets.
