@@ -252,9 +252,9 @@ def _inconsistency(
       'split': 'test',
       'metric': 'inconsistency',
       'value': float(effects.inconsistent[name][run]),
-      'exactness': models[name].decoders[name].exactness(
-        models[name].calibrated
-      ),
+      'exactness': models[name]
+      .decoders[name]
+      .exactness(models[name].calibrated),
     }
     for name in models
     for run, (seed, fold) in enumerate(

@@ -264,6 +264,8 @@ def beside(
     for row in some
     if row['decoder'] in shown and not row['metric'].startswith(UNCALIBRATED)
   ]
+
+
 def _plain(value: Any) -> str:
   """A value of a flag as a part of a file name."""
   said = '+'.join(value) if isinstance(value, tuple) else str(value)
