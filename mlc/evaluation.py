@@ -223,17 +223,18 @@ def decide(
     return marginals(known, h, key=key), decisions
 
   marginals, decisions = in_blocks(decide_block, rows.x, block)
+  log_prob, confidence = _likely(encoder, head, params, rows, decisions, block)
   seen = Predictions(
     y=rows.y,
     scores=marginals,
-    log_prob=_log_prob(encoder, head, params, rows, block),
+    log_prob=log_prob,
     where=rows.where,
     weight=rows.weight,
   )
   return Decided(
     seen,
     decisions,
-    _confidence(encoder, head, params, rows, decisions, block),
+    confidence,
     _certified(encoder, head, params, rows, block),
   )
 
@@ -260,15 +261,12 @@ def uncalibrated(
     h = encoder.apply(before['encoder'], x)
     return marginals(before['head'], h, key=key)
 
-  return Decided(
-    found.seen._replace(
-      scores=in_blocks(of_block, rows.x, block),
-      log_prob=_log_prob(encoder, head, before, rows, block),
-    ),
-    found.decisions,
-    _confidence(encoder, head, before, rows, found.decisions, block),
-    None,
+  log_prob, confidence = _likely(
+    encoder, head, before, rows, found.decisions, block
   )
+  scores = in_blocks(of_block, rows.x, block)
+  seen = found.seen._replace(scores=scores, log_prob=log_prob)
+  return Decided(seen, found.decisions, confidence, None)
 
 
 def measured(
@@ -310,45 +308,35 @@ def measured(
   }
 
 
-def _log_prob(
-  encoder: Encoder, head: Head, params: Params, rows: Batch, block: int
-) -> Float[Array, ' rows'] | None:
-  """log p(y | h) of every row; None without it, or where labels are unknown."""
-  function = head.log_prob
-  if function is None or rows.where is not None:
-    return None
-
-  def of_block(part):
-    x, y = part
-    return function(params['head'], encoder.apply(params['encoder'], x), y)
-
-  return in_blocks(of_block, (rows.x, rows.y), block)
-
-
-def _confidence(
+def _likely(
   encoder: Encoder,
   head: Head,
   params: Params,
   rows: Batch,
   decisions: Mapping[str, Float[Array, 'rows labels']],
   block: int,
-) -> dict[str, Float[Array, ' rows']]:
-  """Decoder -> p(d | h) of its decisions."""
+) -> tuple[Float[Array, ' rows'] | None, dict[str, Float[Array, ' rows']]]:
+  """log p(y | h) of the truth, and decoder -> p(d | h) of its decisions.
+
+  None, and no decoder, where the head has no joint or labels are unknown.
+  """
   function = head.log_prob
   if function is None or rows.where is not None:
-    return {}
+    return None, {}
 
   def of_block(part):
-    x, decided = part
+    x, vectors = part
     h = encoder.apply(params['encoder'], x)
-    each = jnp.moveaxis(decided, 1, 0)
+    each = jnp.moveaxis(vectors, 1, 0)
     # One after another: the others of a run do not change a digit.
-    found = jax.lax.map(lambda d: function(params['head'], h, d), each)
-    return jnp.exp(found).T
+    return jax.lax.map(lambda y: function(params['head'], h, y), each).T
 
-  stacked = jnp.stack([*decisions.values()], axis=1)
-  found = in_blocks(of_block, (rows.x, stacked), block)
-  return {name: found[:, i] for i, name in enumerate(decisions)}
+  vectors = jnp.stack([rows.y, *decisions.values()], axis=1)
+  found = in_blocks(of_block, (rows.x, vectors), block)
+  probability = jnp.exp(found[:, 1:])
+  return found[:, 0], {
+    name: probability[:, i] for i, name in enumerate(decisions)
+  }
 
 
 def _certified(

@@ -7,6 +7,7 @@ method alike, and every decoder is given to every method. On any other sets:
     python launch.py --methods=all --datasets=emotions,scene --data_dir=DIR
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from experiments.config import Experiment
@@ -82,7 +83,7 @@ _DECODERS = {
 # costs a chain ten points of subset accuracy.
 _LINKED = {'classifier_chain', 'ensemble_of_chains', 'ising'}
 # Smaller than the defaults, so that all of it takes minutes on two cores.
-_OPTIONS = {
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {
   'ensemble_of_chains': {'model.members': 5},
   'label_attention': {
     'model.width': 16,
