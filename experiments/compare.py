@@ -21,6 +21,7 @@ from experiments.reporting import report
 from experiments.studies.study import Study
 from mlc import metrics
 from mlc.base import lookup
+from mlc.evaluation import PROBABILISTIC, UNCALIBRATED
 from mlc.metrics.decomposition import Components
 from mlc.metrics.regret import criteria
 from mlc.report.vocabulary import DEFAULT_METRICS
@@ -30,6 +31,7 @@ FLAGS = flags.FLAGS
 KNOWN_METRICS = {
   **metrics.multilabel(),
   **metrics.multiclass(),
+  **{f'{UNCALIBRATED}{name}': None for name in PROBABILISTIC},
   **{
     f'regret_{name}{part}': criterion
     for name, criterion in criteria().items()

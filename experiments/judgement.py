@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.before_after import arrays_of_calibration, uncalibrated
 from experiments.experiment import Model, Trial
 from mlc import decoding, evaluation, metrics
 from mlc.base import Batch, Params
@@ -102,27 +103,8 @@ def judge(
   arrays = arrays_of(dataset, splits, indices, result) | thresholds_of(states)
   if before is not None:
     # Of the last part, the test rows.
-    arrays['uncalibrated_marginals'] = np.asarray(before.seen.scores)
-    arrays |= {
-      f'calibration_{name}': np.asarray(value)
-      for name, value in params['head']['calibration'].items()
-    }
+    arrays |= arrays_of_calibration(before, params)
   return rows_of(model, kinds, splits, result), arrays
-
-
-def uncalibrated(
-  kinds: Mapping[str, metrics.Metric],
-  before: evaluation.Decided,
-  measure: Callable[..., dict[str, jax.Array]],
-) -> dict[str, dict[str, jax.Array]]:
-  """Decoder -> `uncalibrated_METRIC` -> number of each run."""
-  asked = {n: m for n, m in kinds.items() if n in evaluation.PROBABILISTIC}
-  return {
-    decoder: {
-      f'{evaluation.UNCALIBRATED}{name}': value for name, value in of.items()
-    }
-    for decoder, of in evaluation.measured(asked, before, measure).items()
-  }
 
 
 def over_runs() -> Callable[..., dict[str, jax.Array]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from mlc.report import (
   across,
   answers,
+  calibration,
   comparison,
   explanations,
   figures,
@@ -61,6 +62,7 @@ def page(
     'gains': gains,
     'dependence': across.dependence_section(records, baseline),
     'ranks': across.ranks(ranks.rankings(records, metrics)),
+    'calibration': calibration.section(records),
     'cost': across.cost(records, baseline),
   }
   parts = [
