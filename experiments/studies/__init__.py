@@ -4,11 +4,15 @@ from collections.abc import Mapping
 
 from experiments.studies.classic import CLASSIC
 from experiments.studies.dependence import DEPENDENCE
+from experiments.studies.losses import LOSS_STUDY
 from experiments.studies.regret import REGRET
+from experiments.studies.softmax_vs_sigmoid import SOFTMAX_VS_SIGMOID
 from experiments.studies.study import Study
 
 STUDIES: Mapping[str, Study] = {
   'dependence': DEPENDENCE,
   'classic': CLASSIC,
   'regret': REGRET,
+  'losses': LOSS_STUDY,
+  'softmax_vs_sigmoid': SOFTMAX_VS_SIGMOID,
 }

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from experiments.config import Experiment
 from experiments.studies import STUDIES
 from mlc.methods import METHODS
 from mlc.report.records import RESULTS_COLUMNS
@@ -72,7 +73,13 @@ class TestPlan:
     assert outcome.code == 0
     runs = re.findall(r'^\[absent\] (.+)$', outcome.out, re.M)
     made = STUDIES[study]
-    assert len(runs) == len(made.datasets) * len(made.methods)
+    planned = [
+      made.conditions(dataset, method)
+      for dataset in made.datasets
+      for method in made.methods
+    ]
+    each = [[p] if isinstance(p, Experiment) else [*p] for p in planned]
+    assert len(runs) == sum(map(len, each))
     assert len(set(runs)) == len(runs)
 
   def test_all_methods_are_those_that_labels_suffice_for(
