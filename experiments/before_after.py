@@ -12,13 +12,14 @@ from mlc.base import Params
 def uncalibrated(
   kinds: Mapping[str, metrics.Metric],
   before: evaluation.Decided,
-  measure: Callable[..., dict[str, jax.Array]],
+  measure: Callable[..., metrics.Measured],
 ) -> dict[str, dict[str, jax.Array]]:
   """Decoder -> `uncalibrated_METRIC` -> number of each run."""
   asked = {n: m for n, m in kinds.items() if n in evaluation.PROBABILISTIC}
   return {
     decoder: {
-      f'{evaluation.UNCALIBRATED}{name}': value for name, value in of.items()
+      f'{evaluation.UNCALIBRATED}{name}': value
+      for name, value in of.values.items()
     }
     for decoder, of in evaluation.measured(asked, before, measure).items()
   }

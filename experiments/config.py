@@ -149,6 +149,9 @@ class Experiment:
     encoder: identity makes the head a linear model.
     calibration: how probabilities are mended on the validation rows before
       decoders are fitted, on the same rows.
+    metric_convention: whose numbers: what rows and labels count for which a
+      metric is undefined (see mlc/metrics/conventions.py); skip leaves them
+      out.
     allow_mismatch: insist on a multi-label head for a set in which every row
       has exactly one label, or on softmax for one in which some have not.
     regrets: where p(y | x) is known, measure the regret of every decision and
@@ -167,6 +170,7 @@ class Experiment:
   decoders: tuple[str, ...] = ()
   encoder: str = 'identity'
   calibration: str = 'none'
+  metric_convention: Literal['mlc', 'sklearn', 'mulan', 'skip'] = 'mlc'
   allow_mismatch: bool = False
   regrets: bool = True
   data: DataOptions = DataOptions()
@@ -191,8 +195,9 @@ def config_of(experiment: Experiment) -> dict[str, Any]:
   """All that decides the result, as flat JSON: what a run is known by.
 
   How often a state is saved is left out, since it decides nothing, and so are
-  link_l2s, calibration, resampling and rules where there are none: runs older
-  than these options keep their name. Of a file of rules its content counts too.
+  link_l2s, calibration, resampling and rules where there are none and the metric
+  convention where it is ours: runs older than these options keep their name. Of
+  a file of rules its content counts too.
 
   Raises:
     ValueError: a file of rules cannot be read.
@@ -208,6 +213,8 @@ def config_of(experiment: Experiment) -> dict[str, Any]:
   for name in ('calibration', 'resampling'):
     if flat[name] == 'none':
       del flat[name]
+  if flat['metric_convention'] == Experiment.metric_convention:
+    del flat['metric_convention']
   return {**flat, **_rules_of(experiment.constrain, rules), **options}
 
 

@@ -27,6 +27,7 @@ FLAGS = flags.FLAGS
 # What these log is shown; of others only what they warn of.
 LOGGERS = ('mlc', 'experiments', '__main__')
 _ERROR = ': error: '
+_UNDEFINED = 'undefined'
 _LINE, _TIME = '%(asctime)s %(levelname).1s %(message)s', '%H:%M:%S'
 
 
@@ -187,15 +188,40 @@ def show_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
   metrics = list(dict.fromkeys(metric for metric, _ in values))
   console = Console(highlight=False)
   print(f'{title}, means over the test rows of all seeds and folds')
+  vacant = {metric: _vacant(rows, metric) for metric in metrics}
   left_column = 4 + max(map(len, metrics))
+  if any(vacant.values()):
+    left_column += 3 + max(map(len, (_UNDEFINED, *vacant.values())))
   shown = {key: _mean(found) for key, found in values.items()}
   for some in _side_by_side(decoders, shown, console.width - left_column):
     table = Table('metric', box=rich.box.SIMPLE_HEAD)
     for decoder in some:
       table.add_column(decoder, justify='right')
+    if any(vacant.values()):
+      table.add_column(_UNDEFINED, style='dim')
     for metric in metrics:
-      table.add_row(metric, *(shown.get((metric, d), '-') for d in some))
+      cells = [shown.get((metric, d), '-') for d in some]
+      cells += [vacant[metric]] if any(vacant.values()) else []
+      table.add_row(metric, *cells)
     console.print(table)
+  if any(vacant.values()):
+    print(
+      'undefined: for so many rows or labels, which count what '
+      '--metric_convention says'
+    )
+
+
+def _vacant(rows: Sequence[Mapping[str, Any]], metric: str) -> str:
+  """For how many rows or labels a metric is undefined: `1 to 3`."""
+  counts = sorted(
+    row.get('undefined') or 0
+    for row in rows
+    if row['split'] == 'test' and row['metric'] == metric
+  )
+  if not counts or not counts[-1]:
+    return ''
+  some = f'{counts[0]} to ' if counts[0] < counts[-1] else ''
+  return f'{some}{counts[-1]}'
 
 
 def _side_by_side(

@@ -142,6 +142,7 @@ def judged(
     params,
     constrained,
     regrets=experiment.regrets,
+    convention=experiment.metric_convention,
   )
   for note in found.notes:
     _log.info('note: %s', note)

@@ -28,6 +28,7 @@ def judge(
   *,
   regrets: bool = True,
   rules: Rules | None = None,
+  convention: str = 'mlc',
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
   """Calibrates and fits on validation rows, and measures these and test rows.
 
@@ -40,6 +41,7 @@ def judge(
     params: of the selected runs, stacked.
     regrets: whether they are measured where the truth is known.
     rules: of the selected runs, stacked, for the decoders that keep some.
+    convention: of the metrics.
 
   Returns:
     Rows of results.json, and the arrays of predictions.npz.
@@ -64,7 +66,8 @@ def judge(
   )
   states = decoding.given(states, rules)
   classes = model.head.one_hot and dataset.is_multiclass
-  kinds = metrics.multiclass() if classes else metrics.multilabel()
+  kinds = (metrics.multiclass if classes else metrics.multilabel)(convention)
+  propensities = None if classes else propensities_of(dataset, splits)
 
   # The data are an argument: as a constant they would be compiled in.
   @jit_once
@@ -88,7 +91,10 @@ def judge(
   result, before = {}, None
   for part, rows in indices.items():
     found, before = decided(data, params, states, rows, keys)
-    values = evaluation.measured(kinds, found, measure)
+    found = evaluation.with_propensities(found, propensities)
+    of_decoder = evaluation.measured(kinds, found, measure)
+    values = {name: mine.values for name, mine in of_decoder.items()}
+    undefined = {name: mine.undefined for name, mine in of_decoder.items()}
     if before is not None:
       was = uncalibrated(kinds, before, measure)
       values = {name: values[name] | was[name] for name in values}
@@ -97,7 +103,11 @@ def judge(
       values = {name: values[name] | of_each[name] for name in values}
     result[part] = jax.device_get(
       evaluation.Judged(
-        values, found.seen.scores, found.decisions, found.confidence
+        values,
+        metrics.given(found.seen, 'scores'),
+        found.decisions,
+        found.confidence,
+        undefined,
       )
     )
   arrays = arrays_of(dataset, splits, indices, result) | thresholds_of(states)
@@ -107,15 +117,24 @@ def judge(
   return rows_of(model, kinds, splits, result), arrays
 
 
-def over_runs() -> Callable[..., dict[str, jax.Array]]:
-  """(metrics, Predictions) -> metric -> number of each run.
+def propensities_of(dataset: Dataset, splits: Sequence[Split]) -> jax.Array:
+  """Of every label in each run, read off its training rows."""
+  made = [
+    metrics.propensities(dataset.y[split.train].sum(axis=0), len(split.train))
+    for split in splits
+  ]
+  return jnp.asarray(np.stack(made), jnp.float32)
+
+
+def over_runs() -> Callable[..., metrics.Measured]:
+  """(metrics, Predictions) -> what they found in each run.
 
   Nothing of a model is in the program: it comes from the compilation cache
   for every other method that is judged on as many rows.
   """
 
   def measure(kinds, seen):
-    return jax.lax.map(lambda one: metrics.evaluate(dict(kinds), one), seen)
+    return jax.lax.map(lambda one: metrics.measure(dict(kinds), one), seen)
 
   compiled = jit_once(measure, static_argnums=0)
   return lambda kinds, seen: compiled(tuple(kinds.items()), seen)
@@ -172,6 +191,11 @@ def rows_of(
       'metric': name,
       'value': float(out.values[decoder][name][run]),
       'exactness': exactness_of(name, model, decoder, kinds),
+      **(
+        {'undefined': int(out.undefined[decoder][name][run])}
+        if name in out.undefined[decoder]
+        else {}
+      ),
     }
     for part, out in result.items()
     for decoder in model.decoders
@@ -311,7 +335,7 @@ def exactness_of(
       for name, criterion in criteria().items()
       if metric.startswith(f'regret_{name}')
     )
-  if needs == 'scores':
+  if needs in ('scores', 'propensities'):
     return head.exactness['marginals']
   if needs == 'log_prob':
     return 'closed-form'

@@ -190,6 +190,7 @@ def conclude(
     params,
     found,
     regrets=experiment.regrets,
+    convention=experiment.metric_convention,
   )
   directory.write_predictions(**arrays)
   if found is not None:

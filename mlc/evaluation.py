@@ -24,8 +24,7 @@ from mlc.base import (
   require,
 )
 from mlc.heads.tabulated import tabulated
-from mlc.metrics import Metric, Predictions, decomposition
-from mlc.metrics import evaluate as measure
+from mlc.metrics import Measured, Metric, Predictions, decomposition, measure
 from mlc.metrics.decomposition import regrets
 from mlc.metrics.metric import given
 from mlc.numerics import in_blocks, take_rows, weighted_mean
@@ -48,12 +47,15 @@ class Judged(NamedTuple):
     marginals: P(y_j = 1 | h) of every row [N,L].
     decisions: decoder -> the decided label vectors [N,L].
     confidence: decoder -> p(d | h) of the decisions, see `Decided`.
+    undefined: decoder -> metric -> for how many rows or labels it is undefined;
+      not of every number of `values`.
   """
 
   values: Mapping[str, Mapping[str, Array]]
   marginals: Float[Array, '*runs rows labels']
   decisions: Mapping[str, Float[Array, '*runs rows labels']]
   confidence: Mapping[str, Float[Array, '*runs rows']]
+  undefined: Mapping[str, Mapping[str, Array]]
 
 
 def rows_of(
@@ -139,6 +141,7 @@ def evaluate(
   *,
   truth: Float[Array, 'rows vectors'] | None = None,
   temperature: Float[Array, ''] | None = None,
+  propensities: Float[Array, ' labels'] | None = None,
   block: int | None = None,
 ) -> Judged:
   """Decides and measures the rows of one run with every decoder.
@@ -155,6 +158,7 @@ def evaluate(
     truth: log p(y | x) of every label vector where it is known; regrets to
       the Bayes decision are added to the metrics then.
     temperature: what `fit_temperature` gave; regrets are then taken apart.
+    propensities: of the labels, for the metrics that ask for them.
     block: rows decoded at a time, see `decide`.
 
   Returns:
@@ -164,7 +168,10 @@ def evaluate(
   found = decide(
     encoder, head, decoders, params, states, rows, key, block=block
   )
-  values = measured(metrics, found)
+  found = with_propensities(found, propensities)
+  of_decoder = measured(metrics, found)
+  values = {name: mine.values for name, mine in of_decoder.items()}
+  undefined = {name: mine.undefined for name, mine in of_decoder.items()}
   marginals = given(found.seen, 'scores')
   if truth is not None:
     table = None
@@ -174,7 +181,7 @@ def evaluate(
       truth, found.decisions, marginals, rows.weight, block, table, temperature
     )
     values = {name: values[name] | of_each[name] for name in values}
-  return Judged(values, marginals, found.decisions, found.confidence)
+  return Judged(values, marginals, found.decisions, found.confidence, undefined)
 
 
 def block_of(head: Head) -> int:
@@ -269,19 +276,27 @@ def uncalibrated(
   return Decided(seen, found.decisions, confidence, None)
 
 
+def with_propensities(
+  found: Decided, propensities: Float[Array, '*runs labels'] | None
+) -> Decided:
+  """The same beside the propensities of the labels."""
+  return found._replace(seen=found.seen._replace(propensities=propensities))
+
+
 def measured(
   metrics: Mapping[str, Metric],
   found: Decided,
-  measure: Callable[..., dict[str, Array]] = measure,
-) -> dict[str, dict[str, Array]]:
-  """Decoder -> metric -> number.
+  measure: Callable[..., Measured] = measure,
+) -> dict[str, Measured]:
+  """Decoder -> what the metrics found.
 
   Args:
     metrics: name -> metric; one that needs log p(y | h), or the probability of
-      the decision, is left out when the head has none or some label is unknown.
+      the decision, is left out when the head has none or some label is unknown,
+      and one that needs propensities where there are none.
     found: what was decided.
-    measure: (metrics, Predictions) -> name -> number. Nothing of the model is
-      in it: one that is compiled serves all models with as many rows.
+    measure: (metrics, Predictions) -> Measured. Nothing of the model is in it:
+      one that is compiled serves all models with as many rows.
   """
   of_decision, shared = {}, {}
   for name, metric in metrics.items():
@@ -289,23 +304,22 @@ def measured(
       metric.needs == 'confidence' and found.confidence
     ):
       of_decision[name] = metric
-    elif metric.needs == 'scores' or (
-      metric.needs == 'log_prob' and found.seen.log_prob is not None
-    ):
+    elif getattr(found.seen, metric.needs) is not None:
       shared[name] = metric
   same_for_all = measure(shared, found.seen)
+  values = same_for_all.values
   if found.certified is not None:
-    same_for_all = same_for_all | {'mode_certified': found.certified}
-  return {
-    name: measure(
-      of_decision,
-      found.seen._replace(
-        decisions=decisions, confidence=found.confidence.get(name)
-      ),
+    values = values | {'mode_certified': found.certified}
+  of_decoder = {}
+  for name, decisions in found.decisions.items():
+    seen = found.seen._replace(
+      decisions=decisions, confidence=found.confidence.get(name)
     )
-    | same_for_all
-    for name, decisions in found.decisions.items()
-  }
+    mine = measure(of_decision, seen)
+    of_decoder[name] = Measured(
+      mine.values | values, mine.undefined | same_for_all.undefined
+    )
+  return of_decoder
 
 
 def _likely(

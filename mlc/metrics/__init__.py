@@ -8,20 +8,24 @@ from mlc.metrics.conventions import (
 )
 from mlc.metrics.metric import (
   Direction,
+  Measured,
   Metric,
   Predictions,
   Undefined,
   compute,
   evaluate,
   init,
+  measure,
   num_undefined,
   per_label,
   update,
 )
+from mlc.metrics.propensity import propensities
 
 __all__ = [
   'CONVENTIONS',
   'Direction',
+  'Measured',
   'Metric',
   'Predictions',
   'Undefined',
@@ -29,9 +33,11 @@ __all__ = [
   'direction',
   'evaluate',
   'init',
+  'measure',
   'multiclass',
   'multilabel',
   'num_undefined',
   'per_label',
+  'propensities',
   'update',
 ]

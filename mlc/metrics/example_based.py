@@ -1,5 +1,7 @@
 """How well the label set of each row is met."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
@@ -48,17 +50,50 @@ def jaccard_example(*, undefined: Undefined = 1) -> Metric:
     The metric `jaccard_example`, higher is better.
   """
 
-  def values(p: Predictions) -> tuple[Array, Array]:
-    both, true, predicted = _sizes(p)
-    return ratio(both, true + predicted - both)
+  def fraction(both: Array, true: Array, predicted: Array):
+    return both, true + predicted - both
 
-  return row_mean(
-    'jaccard_example',
-    values,
-    needs='decisions',
-    direction='higher',
-    undefined=undefined,
-  )
+  return _row_metric('jaccard_example', fraction, undefined)
+
+
+def precision_example(*, undefined: Undefined = 1) -> Metric:
+  """Mean over rows of the share of the predicted labels that are true.
+
+      |y and d| / |d|
+
+  Args:
+    undefined: what a row counts without a predicted label; `vacuous`: 1 if it
+      has no true label either, 0 if it has.
+
+  Returns:
+    The metric `precision_example`, higher is better.
+  """
+
+  def fraction(both: Array, true: Array, predicted: Array):
+    return both, predicted
+
+  return _row_metric('precision_example', fraction, undefined)
+
+
+def recall_example(*, undefined: Undefined = 1) -> Metric:
+  """Mean over rows of the share of the true labels that are predicted.
+
+      |y and d| / |y|
+
+  1 minus it is the false-negative rate that `fnr_control` controls.
+
+  Args:
+    undefined: what a row counts without a true label; `vacuous`: 1 if it has
+      no predicted label either, 0 if it has.
+
+  Returns:
+    The metric `recall_example`, higher is better.
+  """
+
+  def fraction(both: Array, true: Array, predicted: Array):
+    return both, true
+
+  return _row_metric('recall_example', fraction, undefined)
 
 
 def f1_example(*, undefined: Undefined = 1) -> Metric:
@@ -76,39 +111,24 @@ def f1_example(*, undefined: Undefined = 1) -> Metric:
     The metric `f1_example`, higher is better.
   """
 
+  def fraction(both: Array, true: Array, predicted: Array):
+    return 2 * both, true + predicted
+
+  return _row_metric('f1_example', fraction, undefined)
+
+
+def _row_metric(
+  name: str, fraction: Callable[..., tuple[Array, Array]], undefined: Undefined
+) -> Metric:
+  """The mean over rows of a fraction of |y and d|, |y| and |d|."""
+
   def values(p: Predictions) -> tuple[Array, Array]:
     both, true, predicted = _sizes(p)
-    return ratio(2 * both, true + predicted)
+    value, defined = ratio(*fraction(both, true, predicted))
+    return jnp.where(true + predicted > 0, value, 1.0), defined
 
   return row_mean(
-    'f1_example',
-    values,
-    needs='decisions',
-    direction='higher',
-    undefined=undefined,
-  )
-
-
-def recall_example(*, undefined: Undefined = 1) -> Metric:
-  """Mean over rows of the share of true labels that are predicted.
-
-      |y and d| / |y|
-
-  1 minus it is the false-negative rate that `fnr_control` controls.
-
-  Args:
-    undefined: what a row counts without a true label.
-
-  Returns:
-    The metric `recall_example`, higher is better.
-  """
-
-  def values(p: Predictions) -> tuple[Array, Array]:
-    both, true, _ = _sizes(p)
-    return ratio(both, true)
-
-  return row_mean(
-    'recall_example',
+    name,
     values,
     needs='decisions',
     direction='higher',

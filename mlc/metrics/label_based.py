@@ -17,6 +17,7 @@ from mlc.metrics.metric import (
   label_mean,
   ratio,
   row_weight,
+  substitute,
 )
 
 
@@ -68,6 +69,13 @@ def _f1(c: Confusion) -> tuple[Array, Array]:
   return both, both + c.false_positive + c.false_negative
 
 
+def _value(c: Confusion, fraction: Fraction) -> tuple[Array, Array]:
+  """The measure and whether it is defined; where not, what is vacuous."""
+  value, defined = ratio(*fraction(c))
+  some = c.true_positive + c.false_positive + c.false_negative > 0
+  return jnp.where(defined | some, value, 1.0), defined
+
+
 def _wrong(c: Confusion) -> tuple[Array, Array]:
   wrong = c.false_positive + c.false_negative
   return wrong, wrong + c.true_positive + c.true_negative
@@ -80,14 +88,16 @@ def _pooled(
   check_undefined(name, undefined)
 
   def value(sums: Confusion) -> tuple[Array, Array]:
-    return ratio(*fraction(Confusion(*[jnp.sum(count) for count in sums])))
+    return _value(Confusion(*[jnp.sum(count) for count in sums]), fraction)
 
   def compute(sums: Confusion) -> Array:
     result, defined = value(sums)
-    policy = jnp.nan if undefined == 'skip' else undefined
+    if undefined != 'vacuous':
+      policy = substitute('nan' if undefined == 'skip' else undefined)
+      result = jnp.where(defined, result, policy)
     # Without a single pair there is nothing to measure.
     nothing = jnp.sum(jnp.stack(sums)) == 0
-    return jnp.where(defined, result, jnp.where(nothing, jnp.nan, policy))
+    return jnp.where(nothing, jnp.nan, result)
 
   def count(sums: Confusion) -> Array:
     return 1 - value(sums)[1].astype(int)
@@ -108,7 +118,7 @@ def _by_label(name: str, fraction: Fraction, undefined: Undefined) -> Metric:
   """The mean over labels of a measure of each label's counts."""
 
   def values(sums: Confusion) -> LabelValues:
-    value, defined = ratio(*fraction(sums))
+    value, defined = _value(sums, fraction)
     return LabelValues(value, defined, jnp.sum(jnp.stack(sums), axis=0) > 0)
 
   return label_mean(
@@ -208,7 +218,7 @@ def f1_macro(*, undefined: Undefined = 0) -> Metric:
   Args:
     undefined: what a label counts that no row has and that is never predicted.
       With 0 such a label lowers every method alike, whatever it predicts; with
-      1 (as MULAN) it rewards those that leave it alone.
+      1 it rewards those that leave it alone.
 
   Returns:
     The metric `f1_macro`, higher is better.

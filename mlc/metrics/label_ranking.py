@@ -4,7 +4,7 @@ A ranking needs all rows at once, hence a buffer instead of sums. Equal scores
 are one block in it.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from mlc.metrics.metric import (
   ratio,
   row_weight,
 )
-from mlc.metrics.ranking import Ranked, average_precision, ranked
+from mlc.metrics.ranking import Ranked, average_precision, broken, ranked
 
 
 class Buffer(NamedTuple):
@@ -104,7 +104,9 @@ def _label_ranking_metric(name, value_of, undefined) -> Metric:
   )
 
 
-def mean_average_precision(*, undefined: Undefined = 0) -> Metric:
+def mean_average_precision(
+  *, undefined: Undefined = 0, ties: Literal['shared', 'first'] = 'shared'
+) -> Metric:
   """Mean over labels of the average precision of the label's ranking of rows.
 
       AP_j = sum over true rows b of |{true a: s_a >= s_b}| / |{a: s_a >= s_b}|
@@ -114,14 +116,23 @@ def mean_average_precision(*, undefined: Undefined = 0) -> Metric:
 
   Args:
     undefined: what a label counts that no row has; scikit-learn: 0.
+    ties: whether rows of equal score are met together, as in scikit-learn, or
+      the first of them first, as in MULAN.
 
   Returns:
     The metric `map`, higher is better; `per_label` gives the AP of each label.
     It holds all scores: 5 bytes a (row, label) pair.
+
+  Raises:
+    ValueError: the rule for ties is unknown.
   """
+  if ties not in ('shared', 'first'):
+    raise ValueError(
+      f"metric map: ties is {ties!r}, expected 'shared' or 'first'."
+    )
 
   def value(r: Ranked) -> tuple[Array, Array]:
-    return ratio(*average_precision(r))
+    return ratio(*average_precision(broken(r) if ties == 'first' else r))
 
   return _label_ranking_metric('map', value, undefined)
 

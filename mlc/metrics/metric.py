@@ -5,7 +5,9 @@ Three rules hold for every metric.
 1. A label that is unknown for a row is treated as if it were not a label of
    that row, and a row of weight 0 as if it were not there.
 2. Where a metric is undefined for a row or a label (0 / 0), `undefined` says
-   what it counts: 0, 1, or nothing (`skip`). How many there were is reported.
+   what it counts: 0, 1, nothing (`skip`), or so that there is no value at all
+   (`nan`). `vacuous`, of decisions only: 1 where nothing is true and nothing
+   predicted, 0 elsewhere. How many there were is reported.
 3. When nothing is left to average, or a score is NaN, the value is NaN.
 """
 
@@ -17,9 +19,10 @@ from jaxtyping import Array, Bool, Float
 
 from mlc.numerics import masked_sum
 
-Undefined = Literal['skip', 0, 1]
+Undefined = Literal['skip', 'nan', 'vacuous', 0, 1]
 Direction = Literal['higher', 'lower']
-Needs = Literal['decisions', 'scores', 'log_prob', 'confidence']
+# Those that need propensities need scores as well.
+Needs = Literal['decisions', 'scores', 'log_prob', 'confidence', 'propensities']
 
 
 class Predictions(NamedTuple):
@@ -33,6 +36,8 @@ class Predictions(NamedTuple):
     confidence: p(d | h) of the decision d, [B].
     where: True where the label is known, [B,L]; None when every label is.
     weight: weight of each row, 0 for padding, [B]; None when all are 1.
+    propensities: of each label, the probability that it is recorded where it
+      is true, the same for all rows, [L].
   """
 
   y: Float[Array, 'batch labels']
@@ -42,6 +47,19 @@ class Predictions(NamedTuple):
   confidence: Float[Array, ' batch'] | None = None
   where: Bool[Array, 'batch labels'] | None = None
   weight: Float[Array, ' batch'] | None = None
+  propensities: Float[Array, ' labels'] | None = None
+
+
+class Measured(NamedTuple):
+  """What metrics found, by name.
+
+  Attributes:
+    values: the numbers.
+    undefined: for how many rows or labels each metric was undefined.
+  """
+
+  values: dict[str, Array]
+  undefined: dict[str, Array]
 
 
 class Metric(NamedTuple):
@@ -124,7 +142,7 @@ def per_label(metrics: Metrics, sums: dict) -> dict[str, Array]:
   return {n: m.per_label(sums[n]) for n, m in metrics.items() if m.per_label}
 
 
-def evaluate(metrics: Metrics, predictions: Predictions) -> dict[str, Array]:
+def measure(metrics: Metrics, predictions: Predictions) -> Measured:
   """The value of each metric on rows that are all at hand.
 
   Args:
@@ -132,13 +150,19 @@ def evaluate(metrics: Metrics, predictions: Predictions) -> dict[str, Array]:
     predictions: all rows.
 
   Returns:
-    A scalar for each metric, by name.
+    Two scalars for each metric, by name: its value, and the number of rows or
+    labels for which it was undefined.
 
   Raises:
     ValueError: a field of the predictions that a metric needs is None.
   """
-  sums = init(metrics, *predictions.y.shape)
-  return compute(metrics, update(metrics, sums, predictions))
+  sums = update(metrics, init(metrics, *predictions.y.shape), predictions)
+  return Measured(compute(metrics, sums), num_undefined(metrics, sums))
+
+
+def evaluate(metrics: Metrics, predictions: Predictions) -> dict[str, Array]:
+  """The values that `measure` gives, alone."""
+  return measure(metrics, predictions).values
 
 
 # Rows of a batch.
@@ -186,7 +210,8 @@ def row_mean(
 
   Args:
     name: as in the results table.
-    values: (Predictions) -> value [B], whether it is defined [B].
+    values: (Predictions) -> value [B], whether it is defined [B]. Where it is
+      not, `vacuous` takes the value as it is.
     needs: the field of Predictions that `values` reads.
     direction: whether a higher or a lower value is better.
     undefined: what a row counts where the value is undefined.
@@ -194,7 +219,7 @@ def row_mean(
   Returns:
     The metric. Rows without any known label are left out in any case.
   """
-  check_undefined(name, undefined)
+  check_undefined(name, undefined, needs)
 
   def init(num_examples: int, num_labels: int) -> RowSums:
     del num_examples, num_labels
@@ -204,19 +229,21 @@ def row_mean(
     value, defined = values(p)
     weight = jnp.where(jnp.any(known(p), axis=-1), row_weight(p), 0.0)
     counted = weight > 0
-    left_out = counted & ~defined
+    without = counted & ~defined
+    kept = counted if undefined == 'vacuous' else counted & defined
     return RowSums(
-      sums.total + masked_sum(weight * value, counted & defined),
-      sums.weight + masked_sum(weight, counted & defined),
-      sums.undefined_weight + masked_sum(weight, left_out),
-      sums.num_undefined + jnp.sum(left_out),
+      sums.total + masked_sum(weight * value, kept),
+      sums.weight + masked_sum(weight, kept),
+      sums.undefined_weight + masked_sum(weight, without),
+      sums.num_undefined + jnp.sum(without),
     )
 
   def compute(sums: RowSums) -> Array:
-    if undefined == 'skip':
+    if undefined in ('skip', 'vacuous'):
       return sums.total / sums.weight
-    total = sums.total + undefined * sums.undefined_weight
-    return total / (sums.weight + sums.undefined_weight)
+    others = substitute(undefined) * sums.undefined_weight
+    others = jnp.where(sums.undefined_weight > 0, others, 0.0)
+    return (sums.total + others) / (sums.weight + sums.undefined_weight)
 
   def count(sums: RowSums) -> Array:
     return sums.num_undefined
@@ -231,7 +258,7 @@ class LabelValues(NamedTuple):
   """A value a label.
 
   Attributes:
-    value: [L].
+    value: [L]; where it is not defined, what `vacuous` counts.
     defined: whether the value is defined, [L].
     present: whether the label is known for any row, [L]; otherwise it is left
       out in any case.
@@ -266,15 +293,13 @@ def label_mean(
   Returns:
     The metric, with `per_label`.
   """
-  check_undefined(name, undefined)
+  check_undefined(name, undefined, needs)
 
   def compute(sums) -> Array:
     value, defined, present = values(sums)
-    if undefined == 'skip':
-      counted = defined & present
-    else:
-      value = jnp.where(defined, value, undefined)
-      counted = present
+    counted = defined & present if undefined == 'skip' else present
+    if undefined not in ('skip', 'vacuous'):
+      value = jnp.where(defined, value, substitute(undefined))
     return masked_sum(value, counted) / jnp.sum(counted)
 
   def count(sums) -> Array:
@@ -298,11 +323,23 @@ def ratio(
   return above / jnp.where(defined, below, 1.0), defined
 
 
-def check_undefined(name: str, undefined: object) -> None:
-  """Raises ValueError for a policy that does not exist."""
-  if undefined not in ('skip', 0, 1):
+def substitute(undefined: Undefined) -> float:
+  """The number of a policy that has one."""
+  return jnp.nan if undefined == 'nan' else float(undefined)
+
+
+def check_undefined(
+  name: str, undefined: object, needs: Needs = 'decisions'
+) -> None:
+  """Raises ValueError for a policy that does not exist, or not for scores."""
+  policies = ['skip', 'nan', 0, 1]
+  if needs == 'decisions':
+    policies.insert(2, 'vacuous')
+  if undefined not in policies:
+    *some, last = map(repr, policies)
     raise ValueError(
-      f"metric {name}: undefined is {undefined!r}, expected 'skip', 0 or 1."
+      f'metric {name}: undefined is {undefined!r}, expected '
+      f'{", ".join(some)} or {last}.'
     )
 
 

@@ -5,6 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mlc.metrics.at_k import expected_hits
 from mlc.metrics.metric import (
   Metric,
   Predictions,
@@ -13,7 +14,6 @@ from mlc.metrics.metric import (
   nan_where_any_nan,
   row_mean,
 )
-from mlc.metrics.ranking import expected_hits
 
 Ties = Literal['last', 'average']
 

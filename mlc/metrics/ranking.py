@@ -1,14 +1,14 @@
 """How well scores order the labels of a row.
 
-Equal scores are one block in the ranking: no metric here depends on the order
-in which the labels stand. All need one sort of the scores.
+Equal scores are one block in the ranking: no metric depends on the order in
+which the labels stand, unless it is asked to break ties. All need one sort of
+the scores.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from mlc.metrics.metric import (
@@ -21,6 +21,10 @@ from mlc.metrics.metric import (
   ratio,
   row_mean,
 )
+
+# What is done with labels of equal score: they share their places, or that
+# which comes last in the data set goes first.
+Ties = Literal['shared', 'last']
 
 
 class Ranked(NamedTuple):
@@ -35,6 +39,8 @@ class Ranked(NamedTuple):
     all_end: weight of the items down to the last of equal score.
     true_before: weight of the true items above the first of equal score.
     all_before: weight of the items above the first of equal score.
+    gain: what the items of equal score are worth on average; None where no
+      gain was given.
   """
 
   true: Float[Array, '*batch items']
@@ -43,6 +49,7 @@ class Ranked(NamedTuple):
   all_end: Float[Array, '*batch items']
   true_before: Float[Array, '*batch items']
   all_before: Float[Array, '*batch items']
+  gain: Float[Array, '*batch items'] | None = None
 
 
 @jax.jit
@@ -50,6 +57,7 @@ def ranked(
   scores: Float[Array, '*batch items'],
   y: Float[Array, '*batch items'],
   weight: Float[Array, '*batch items'],
+  gain: Float[Array, '*batch items'] | None = None,
 ) -> Ranked:
   """Sorts by falling score and counts from the top.
 
@@ -60,36 +68,45 @@ def ranked(
     scores: any real numbers.
     y: 0.0 or 1.0.
     weight: of each item; one of weight 0 does not count.
+    gain: what each item is worth, if that is to be counted too.
 
   Returns:
-    The counts.
+    The counts. Items of equal score stay in the order in which they came.
   """
   limits = jnp.finfo(scores.dtype)
   rising = -jnp.clip(scores, limits.min, limits.max)
   rising = jnp.where(weight > 0, rising, jnp.inf)
-  true = jnp.where(weight > 0, weight * y, 0.0)
-  rising, true, weight = jax.lax.sort(
-    (rising, true, weight), dimension=-1, num_keys=1
+  counted = [y, jnp.ones_like(y)] + ([] if gain is None else [gain])
+  counted = [jnp.where(weight > 0, weight * part, 0.0) for part in counted]
+  rising, *counted = jax.lax.sort(
+    (rising, *counted), dimension=-1, num_keys=1, is_stable=True
   )
   differs = rising[..., 1:] != rising[..., :-1]
   edge = jnp.ones_like(differs, shape=(*differs.shape[:-1], 1))
-  first = jnp.concatenate([edge, differs], axis=-1)
-  last = jnp.concatenate([differs, edge], axis=-1)
-  axis = rising.ndim - 1
-
-  def at_end(count):
-    count = jnp.where(last, count, jnp.inf)
-    return jax.lax.cummin(count, axis=axis, reverse=True)
-
-  def before(count):
-    zero = jnp.zeros_like(count[..., :1])
-    above = jnp.concatenate([zero, count[..., :-1]], axis=-1)
-    return jax.lax.cummax(jnp.where(first, above, 0.0), axis=axis)
-
-  trues, alls = jnp.cumsum(true, axis=-1), jnp.cumsum(weight, axis=-1)
-  return Ranked(
-    true, weight, at_end(trues), at_end(alls), before(trues), before(alls)
+  first = jnp.concatenate([edge, differs], axis=-1)[None]
+  last = jnp.concatenate([differs, edge], axis=-1)[None]
+  # Together, so that they are compiled once.
+  each = jnp.stack(counted)
+  axis = rising.ndim
+  sums = jnp.cumsum(each, axis=axis)
+  end = jax.lax.cummin(jnp.where(last, sums, jnp.inf), axis=axis, reverse=True)
+  above = jnp.concatenate(
+    [jnp.zeros_like(sums[..., :1]), sums[..., :-1]], axis=axis
   )
+  before = jax.lax.cummax(jnp.where(first, above, 0.0), axis=axis)
+  mean = None
+  if gain is not None:
+    mean, _ = ratio(end[2] - before[2], end[1] - before[1])
+  return Ranked(each[0], each[1], end[0], end[1], before[0], before[1], mean)
+
+
+def broken(r: Ranked) -> Ranked:
+  """The ranking with ties broken: of equal scores the first in it wins.
+
+  Of items of equal score each is a block of its own; gains are left out.
+  """
+  true, every = (jnp.cumsum(part, axis=-1) for part in (r.true, r.all))
+  return Ranked(r.true, r.all, true, every, true - r.true, every - r.all)
 
 
 def average_precision(
@@ -100,17 +117,38 @@ def average_precision(
   return jnp.sum(r.true * precision, axis=-1), jnp.sum(r.true, axis=-1)
 
 
+def hit_rate(r: Ranked) -> Float[Array, '*batch items']:
+  """The share of true items among those that may take each place."""
+  return ratio(r.true_end - r.true_before, r.all_end - r.all_before)[0]
+
+
 # Rows: labels ordered by score.
 
 
-def _row_ranked(p: Predictions) -> Ranked:
+def row_ranked(p: Predictions) -> Ranked:
+  """The labels of each row by falling score, unknown ones last.
+
+  Of labels of equal score the last in the data set comes first. A true label
+  gains 1 / propensity, where propensities are given.
+  """
   scores = given(p, 'scores')
-  return ranked(scores, p.y, known(p).astype(scores.dtype))
+  gain = None
+  if p.propensities is not None:
+    gain = (p.y / p.propensities[None, :])[:, ::-1]
+  weight = known(p).astype(scores.dtype)
+  return ranked(scores[:, ::-1], p.y[:, ::-1], weight[:, ::-1], gain)
 
 
-def _ranking_metric(name, values, *, direction, undefined) -> Metric:
+def row_ranking_metric(name, values, *, direction, undefined, ties='shared'):
+  """The mean over rows of (Ranked) -> value [B], whether it is defined [B]."""
+  if ties not in ('shared', 'last'):
+    raise ValueError(
+      f"metric {name}: ties is {ties!r}, expected 'shared' or 'last'."
+    )
+
   def checked(p: Predictions) -> tuple[Array, Array]:
-    value, defined = values(_row_ranked(p))
+    r = row_ranked(p)
+    value, defined = values(broken(r) if ties == 'last' else r)
     return nan_where_any_nan(value, given(p, 'scores'), known(p)), defined
 
   return row_mean(
@@ -118,13 +156,15 @@ def _ranking_metric(name, values, *, direction, undefined) -> Metric:
   )
 
 
-def lrap(*, undefined: Undefined = 1) -> Metric:
+def lrap(*, undefined: Undefined = 1, ties: Ties = 'shared') -> Metric:
   """Label ranking average precision.
 
       mean over true j of |{true i: s_i >= s_j}| / |{i: s_i >= s_j}|
 
   Args:
     undefined: what a row without a true label counts; scikit-learn: 1.
+    ties: whether labels of equal score are met together, as in scikit-learn,
+      or the last of them first, as in MULAN.
 
   Returns:
     The metric `lrap`, higher is better.
@@ -136,21 +176,26 @@ def lrap(*, undefined: Undefined = 1) -> Metric:
   def values(r: Ranked) -> tuple[Array, Array]:
     return ratio(*average_precision(r))
 
-  return _ranking_metric(
-    'lrap', values, direction='higher', undefined=undefined
+  return row_ranking_metric(
+    'lrap', values, direction='higher', undefined=undefined, ties=ties
   )
 
 
-def coverage_error(*, undefined: Undefined = 0) -> Metric:
-  """How far down the ranking the last true label stands, counted from 1.
+def coverage_error(
+  *,
+  undefined: Undefined = 0,
+  ties: Ties = 'shared',
+  first: Literal[0, 1] = 1,
+) -> Metric:
+  """How far down the ranking the last true label stands.
 
-      max over true j of |{i: s_i >= s_j}|
-
-  As in scikit-learn; MULAN counts from 0, which is one less for every row with
-  a true label.
+      max over true j of |{i: s_i >= s_j}| - 1 + first
 
   Args:
-    undefined: what a row without a true label counts; scikit-learn: 0.
+    undefined: what a row without a true label counts; scikit-learn and MULAN:
+      0.
+    ties: see `lrap`.
+    first: the number of the first place; scikit-learn: 1, MULAN: 0.
 
   Returns:
     The metric `coverage_error` in labels, lower is better.
@@ -161,23 +206,28 @@ def coverage_error(*, undefined: Undefined = 0) -> Metric:
 
   def values(r: Ranked) -> tuple[Array, Array]:
     depth = jnp.max(jnp.where(r.true > 0, r.all_end, 0.0), axis=-1)
-    return depth, depth > 0
+    return depth - 1.0 + first, depth > 0
 
-  return _ranking_metric(
-    'coverage_error', values, direction='lower', undefined=undefined
+  return row_ranking_metric(
+    'coverage_error',
+    values,
+    direction='lower',
+    undefined=undefined,
+    ties=ties,
   )
 
 
-def ranking_loss(*, undefined: Undefined = 0) -> Metric:
+def ranking_loss(*, undefined: Undefined = 0, ties: Ties = 'shared') -> Metric:
   """The share of (true, false) label pairs that are not ordered right.
 
       |{(j, i): y_j = 1, y_i = 0, s_j <= s_i}| / (|y| (L - |y|))
 
-  A pair of equal scores is wrong, as in scikit-learn.
+  A pair of equal scores is wrong, as in scikit-learn, unless ties are broken.
 
   Args:
     undefined: what a row counts all of whose labels are true, or all false;
-      scikit-learn: 0.
+      scikit-learn and MULAN: 0.
+    ties: see `lrap`.
 
   Returns:
     The metric `ranking_loss`, lower is better.
@@ -192,19 +242,21 @@ def ranking_loss(*, undefined: Undefined = 0) -> Metric:
     wrong = jnp.sum(r.true * (r.all_end - r.true_end), axis=-1)
     return ratio(wrong, true * false)
 
-  return _ranking_metric(
-    'ranking_loss', values, direction='lower', undefined=undefined
+  return row_ranking_metric(
+    'ranking_loss', values, direction='lower', undefined=undefined, ties=ties
   )
 
 
-def one_error(*, undefined: Undefined = 1) -> Metric:
+def one_error(*, undefined: Undefined = 1, ties: Ties = 'shared') -> Metric:
   """The share of rows whose label of highest score is not true.
 
   Of k labels that share the highest score it counts the share that is false:
   the expectation over a random choice. One minus `precision_at_1`.
 
   Args:
-    undefined: what a row without a true label counts; to the letter, 1.
+    undefined: what a row without a true label counts; to the letter, and in
+      MULAN, 1.
+    ties: see `lrap`.
 
   Returns:
     The metric `one_error`, lower is better.
@@ -214,84 +266,8 @@ def one_error(*, undefined: Undefined = 1) -> Metric:
   """
 
   def values(r: Ranked) -> tuple[Array, Array]:
-    return 1.0 - _gain(r)[..., 0], jnp.sum(r.true, axis=-1) > 0
+    return 1.0 - hit_rate(r)[..., 0], jnp.sum(r.true, axis=-1) > 0
 
-  return _ranking_metric(
-    'one_error', values, direction='lower', undefined=undefined
+  return row_ranking_metric(
+    'one_error', values, direction='lower', undefined=undefined, ties=ties
   )
-
-
-def precision_at_k(k: int, *, undefined: Undefined = 0) -> Metric:
-  """The share of true labels among the k of highest score.
-
-  Where a tie is cut at k, the expectation over its orders. A row with fewer
-  than k known labels is measured on all of them.
-
-  Args:
-    k: at least 1.
-    undefined: what a row without a true label counts; to the letter, 0.
-
-  Returns:
-    The metric `precision_at_<k>`, higher is better.
-  """
-  _check_k('precision_at_k', k)
-
-  def values(r: Ranked) -> tuple[Array, Array]:
-    hits = jnp.sum(_gain(r)[..., :k], axis=-1)
-    places = jnp.minimum(jnp.sum(r.all, axis=-1), k)
-    return ratio(hits, places)[0], jnp.sum(r.true, axis=-1) > 0
-
-  return _ranking_metric(
-    f'precision_at_{k}', values, direction='higher', undefined=undefined
-  )
-
-
-def ndcg_at_k(k: int, *, undefined: Undefined = 0) -> Metric:
-  """Normalised discounted cumulative gain of the k labels of highest score.
-
-      sum_{r <= k} y_(r) / log2(r + 1) / sum_{r <= min(k, |y|)} 1 / log2(r + 1)
-
-  Tied labels share their places: the expectation over their orders.
-
-  Args:
-    k: at least 1.
-    undefined: what a row without a true label counts; scikit-learn: 0.
-
-  Returns:
-    The metric `ndcg_at_<k>`, higher is better.
-
-  References:
-    Jarvelin, Kekalainen, Cumulated gain-based evaluation of IR techniques,
-    TOIS 20, 2002. Ties: McSherry, Najork, ECIR 2008, section 2.3.
-  """
-  _check_k('ndcg_at_k', k)
-
-  def values(r: Ranked) -> tuple[Array, Array]:
-    places = min(k, r.true.shape[-1])
-    discounts = 1.0 / np.log2(np.arange(places) + 2.0)
-    sums = np.concatenate([[0.0], np.cumsum(discounts)])
-    discount = jnp.asarray(discounts, r.true.dtype)
-    ideal = jnp.asarray(sums, r.true.dtype)
-    true = jnp.sum(r.true, axis=-1)
-    best = ideal[jnp.minimum(true, places).astype(int)]
-    return ratio(_gain(r)[..., :places] @ discount, best)
-
-  return _ranking_metric(
-    f'ndcg_at_{k}', values, direction='higher', undefined=undefined
-  )
-
-
-def expected_hits(p: Predictions, k: int) -> Float[Array, ' batch']:
-  """Expected number of true labels among the k of highest score."""
-  hits = jnp.sum(_gain(_row_ranked(p))[..., :k], axis=-1)
-  return nan_where_any_nan(hits, given(p, 'scores'), known(p))
-
-
-def _gain(r: Ranked) -> Float[Array, '*batch items']:
-  """The share of true labels among those that may take each place."""
-  return ratio(r.true_end - r.true_before, r.all_end - r.all_before)[0]
-
-
-def _check_k(name: str, k: int) -> None:
-  if k < 1:
-    raise ValueError(f'metric {name}: k is {k}, expected at least 1.')

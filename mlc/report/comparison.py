@@ -10,7 +10,12 @@ from typing import NamedTuple
 
 from mlc.report.records import Record, labels
 from mlc.report.statistics import Interval, indistinguishable, paired
-from mlc.report.vocabulary import DEFAULT_METRICS, Measure, measure
+from mlc.report.vocabulary import (
+  DEFAULT_METRICS,
+  Measure,
+  measure,
+  vacancy,
+)
 
 # Which decoder optimises a metric: used where no validation rows can choose.
 _DESIGNED = {
@@ -34,6 +39,8 @@ class Cell(NamedTuple):
     best: the best mean of the column, among those over the most seeds.
     tied: not best, and not distinguishable from the best by a paired interval.
     repeated: the same for every decoder of the method, and shown above.
+    vacant: for how many rows or labels of the data the metric is undefined, in
+      each seed and fold where that was counted.
   """
 
   interval: Interval
@@ -43,6 +50,7 @@ class Cell(NamedTuple):
   best: bool = False
   tied: bool = False
   repeated: bool = False
+  vacant: tuple[int, ...] = ()
 
 
 class Line(NamedTuple):
@@ -135,6 +143,25 @@ def result_table(
   for column, metric in enumerate(measures):
     lines = _marked(lines, column, metric, split)
   return Table(dataset, split, measures, tuple(lines))
+
+
+def vacancies(table: Table) -> tuple[str, ...]:
+  """For how many rows or labels each metric is undefined: `mAP 1 to 3 labels`.
+
+  Over all lines, seeds and folds; metrics that never are come not at all.
+  """
+  cells = [line.cells for line in table.lines if line.cells]
+  found = []
+  for i, metric in enumerate(table.measures):
+    text = vacancy(metric, (n for some in cells for n in some[i].vacant))
+    found += [f'{metric.title} {text}'] if text else []
+  return tuple(found)
+
+
+def conventions(records: Sequence[Record]) -> tuple[str, ...]:
+  """What is counted where a metric is undefined, by name."""
+  said = (str(r.settings.get('metric_convention', 'mlc')) for r in records)
+  return tuple(dict.fromkeys(said))
 
 
 def shared(record: Record, metric: Measure, split: str) -> bool:
@@ -262,6 +289,7 @@ def _cell(record: Record, decoder: str, metric: Measure, split: str) -> Cell:
     len(lost),
     why,
     repeated=decoder != record.decoders[0] and shared(record, metric, split),
+    vacant=tuple(r.undefined for r in kept if r.undefined is not None),
   )
 
 

@@ -5,6 +5,7 @@ Texts are HTML.
 
 from collections.abc import Mapping, Sequence
 
+from mlc.report import comparison
 from mlc.report.html_tables import escape
 from mlc.report.records import Record, labels
 from mlc.report.statistics import Sampling
@@ -32,6 +33,28 @@ _COVERS = {
     'Corrected resampled t interval (Nadeau and Bengio 2003) over {folds} '
     'folds &times; {seeds}: ' + _CORRECTED
   ),
+}
+# What is counted where a metric is undefined.
+_POLICIES = {
+  'mlc': (
+    '<code>f1_<wbr>example</code> counts an empty prediction for an empty '
+    'truth as 1. Elsewhere a division by zero counts as in scikit-learn: 1 for '
+    'a row in metrics by example, 0 for a label in micro and macro averages '
+    'and in mAP; a label without an AUC is left out.'
+  ),
+  'sklearn': (
+    'scikit-learn&rsquo;s defaults: a division by zero counts 0, a row without '
+    'a label 1 in LRAP, and a label without an AUC leaves macro AUC without a '
+    'value.'
+  ),
+  'mulan': (
+    'as MULAN 1.5: 1 where nothing is true and nothing predicted, else a '
+    'division by zero counts 0; LRAP leaves out rows without a label, mAP '
+    'labels without a row; coverage counts from 0; of equal scores the last '
+    'label is ranked first; a label without an AUC leaves macro AUC without a '
+    'value.'
+  ),
+  'skip': 'rows and labels for which a metric is undefined are left out.',
 }
 # Settings that differ between methods by design, or that name the run.
 _OWN = ('study', 'dataset', 'method', 'loss', 'decoders', 'content_hash')
@@ -170,6 +193,10 @@ def conventions(records: Sequence[Record], baseline: str) -> str:
     for word in sorted(words, key=lambda w: (mark(w), w))
   )
   covered = ''.join(f'<li>{text}</li>' for text in intervals(records))
+  policies = ''.join(
+    f'<li>Convention <b>{escape(name)}</b>: {_POLICIES.get(name, "")}</li>'
+    for name in comparison.conventions(records)
+  )
   return f"""<section id="conventions"><h2>How to read the numbers</h2>
 <h3>Comparison</h3><ul class="list">
 <li>A gain is the difference to {name} in the same seed and fold, and its
@@ -192,11 +219,9 @@ its method. Bold is given only among methods measured on every seed.</li></ul>
 <h3>Metrics</h3><ul class="list">
 <li>Shares are shown in points of 100; results.csv and summary.csv hold them as
 they are, not rounded. ↑ higher is better, ↓ lower is better.</li>
-<li><code>f1_<wbr>example</code> counts an empty prediction for an empty truth
-as 1.</li>
-<li>Elsewhere a division by zero counts as in scikit-learn: 1 for a row in
-metrics by example, 0 for a label in micro and macro averages and in mAP; a
-label without an AUC is left out.</li>
+{policies}
+<li>For how many rows or labels a metric is undefined stands below the tables,
+and in results.csv and summary.csv.</li>
 <li>A number that is undefined (an average over nothing) is a dash here, with
 its reason below the table, and <code>nan</code> in results.csv.</li>
 <li>Scores such as mAP, LRAP and the likelihood do not depend on the decoder

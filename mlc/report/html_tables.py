@@ -12,7 +12,7 @@ from mlc.report.answers import signed
 from mlc.report.comparison import Cell, Line, Table
 from mlc.report.records import Record, labels
 from mlc.report.statistics import Interval
-from mlc.report.vocabulary import MEANINGS, Measure, mark
+from mlc.report.vocabulary import MEANINGS, Measure, mark, vacancy
 
 # What a profile says, in the order in which a reader asks.
 _PROFILE = {
@@ -257,7 +257,10 @@ def _result(
       width = tables.number(cell.interval.half_width, places)
       body += f'<span class="pm">±{width}</span>'
   body += _marks(cell)
-  about = html.escape(_about(cell.interval))
+  about = _about(cell.interval)
+  if undefined := vacancy(metric, cell.vacant):
+    about += f'; undefined for {undefined}'
+  about = html.escape(about)
   attributes = f'class="{" ".join(kinds)}"{span} title="{about}"'
   return f'{decoder}<td {attributes}>{body}</td>'
 
@@ -313,6 +316,12 @@ def _legend(table: Table) -> str:
     cell.undefined and math.isfinite(cell.interval.mean) for cell in cells
   ):
     parts.append('° mean over the seeds and folds where it is defined')
+  if vacant := comparison.vacancies(table):
+    names = comparison.conventions([line.record for line in table.lines])
+    parts.append(
+      'undefined, and counted by <a href="#conventions">convention '
+      f'{escape(", ".join(names))}</a>: {escape("; ".join(vacant))}'
+    )
   reasons: dict[str, list[str]] = {}
   for line in table.lines:
     for metric, cell in zip(table.measures, line.cells, strict=False):

@@ -37,13 +37,18 @@ RESULTS_COLUMNS = (
   'split',
   'metric',
   'value',
+  'undefined',
 )
 # Settings that say which run it is, not under which conditions.
 _WHO = ('study', 'dataset', 'method', 'content_hash')
 
 
 class Row(NamedTuple):
-  """One number, as in results.csv; `value` is NaN where it is undefined."""
+  """One number, as in results.csv; `value` is NaN where it is undefined.
+
+  `undefined` counts the rows of the data, or the labels, for which the metric
+  is undefined by itself; None where nobody has counted.
+  """
 
   decoder: str
   seed: int
@@ -53,6 +58,7 @@ class Row(NamedTuple):
   value: float
   exactness: str
   reason: str
+  undefined: int | None = None
 
 
 class Candidate(NamedTuple):
@@ -224,7 +230,8 @@ def labels(records: Sequence[Record]) -> dict[str, str]:
 def results_csv(records: Sequence[Record]) -> str:
   """results.csv: one row a number, not rounded; `nan` where it is undefined.
 
-  A diverged seed has `nan` too, whatever its last parameters gave.
+  `undefined` counts rows or labels, which count what the convention says. A
+  diverged seed has `nan` too, whatever its last parameters gave.
   """
   text = io.StringIO()
   writer = csv.writer(text, lineterminator='\n')
@@ -236,7 +243,8 @@ def results_csv(records: Sequence[Record]) -> str:
       lost = (row.seed, row.fold) in r.diverged
       value = math.nan if lost else row.value
       place = (row.decoder, row.seed, row.fold, row.split, row.metric)
-      writer.writerow((*kept, *place, repr(value)))
+      counted = '' if row.undefined is None else row.undefined
+      writer.writerow((*kept, *place, repr(value), counted))
   return text.getvalue()
 
 
@@ -323,6 +331,7 @@ def _settings(
 
 
 def _row(given: Mapping[str, Any]) -> Row:
+  counted = given.get('undefined')
   return Row(
     decoder=str(given.get('decoder') or ''),
     seed=int(given['seed']),
@@ -332,6 +341,7 @@ def _row(given: Mapping[str, Any]) -> Row:
     value=_number(given['value']),
     exactness=str(given.get('exactness') or ''),
     reason=str(given.get('reason') or ''),
+    undefined=None if counted is None else int(counted),
   )
 
 

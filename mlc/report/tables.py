@@ -36,6 +36,7 @@ SUMMARY_COLUMNS = (
   'inference',
   'status',
   'interval',
+  'undefined',
 )
 WIDTH = 100
 _NAME = 22
@@ -61,7 +62,8 @@ def summary_csv(records: Sequence[Record]) -> str:
   empty. `n` counts the seeds and folds in the mean, `inference` is the word
   for how the decision or score was obtained, `status` is `diverged` where a
   seed is missing from the mean because it diverged, and a run that failed or
-  has not finished is one row that says so.
+  has not finished is one row that says so. `undefined` is the number of rows or
+  labels for which the metric is undefined, a mean over seeds and folds.
   """
   text = io.StringIO()
   writer = csv.writer(text, lineterminator='\n')
@@ -70,14 +72,16 @@ def summary_csv(records: Sequence[Record]) -> str:
   for r in records:
     kept = (r.study, r.dataset, names[r.run_id], r.encoder, r.head, r.loss)
     if not r.rows:
-      writer.writerow((*kept, *[''] * 8, r.outcome, ''))
+      writer.writerow((*kept, *[''] * 8, r.outcome, '', ''))
     for (split, metric, decoder), rows in r.cells.items():
       found = r.interval(decoder, metric, split)
       numbers = [_exact(v) for v in (found.mean, found.low, found.high)]
       inference = ' / '.join(dict.fromkeys(x.exactness for x in rows))
       place = (decoder, split, metric, *numbers, found.n, inference)
       interval = r.sampling.name if numbers[1] else ''
-      writer.writerow((*kept, *place, r.outcome, interval))
+      counts = [x.undefined for x in rows if x.undefined is not None]
+      undefined = f'{sum(counts) / len(counts):g}' if counts else ''
+      writer.writerow((*kept, *place, r.outcome, interval, undefined))
   return text.getvalue()
 
 
@@ -272,6 +276,12 @@ def _notes(table: Table, shown: int) -> list[str]:
     if cell.reason and not math.isfinite(cell.interval.mean)
   }
   notes += [f'— {reason}' for reason in sorted(reasons)]
+  if vacant := comparison.vacancies(table):
+    names = comparison.conventions([line.record for line in table.lines])
+    notes.append(
+      f'Undefined, and counted by convention {", ".join(names)}: '
+      f'{"; ".join(vacant)}.'
+    )
   hidden = [metric.name for metric in table.measures[shown:]]
   if hidden:
     notes.append(f'Not shown for want of room: {", ".join(hidden)}.')

@@ -1,7 +1,7 @@
 """How metrics and inference are named, signed and scaled on a page."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 Need = Literal['decisions', 'scores', 'log_prob']
@@ -36,6 +36,13 @@ class Measure(NamedTuple):
     return {'higher': '↑', 'lower': '↓', None: ''}[self.better]
 
   @property
+  def averages(self) -> Literal['row', 'label', 'value']:
+    """What the metric is a mean of, one of which may be undefined."""
+    if self.name == 'map' or self.name.endswith(('_macro', '_label')):
+      return 'label'
+    return 'value' if self.name.endswith('_micro') else 'row'
+
+  @property
   def unit(self) -> str:
     """The unit of a difference."""
     if self.scale == 100.0:
@@ -65,6 +72,7 @@ _KNOWN = (
   Measure('coverage_error', 'coverage', 'lower', 1.0, 'scores'),
   Measure('ranking_loss', 'ranking loss', 'lower', 100.0, 'scores'),
   Measure('one_error', 'one-error', 'lower', 100.0, 'scores'),
+  Measure('reciprocal_rank', 'MRR', 'higher', 100.0, 'scores'),
   Measure('mode_certified', 'modes proved', 'higher', 100.0, 'scores'),
   Measure('nll', 'joint NLL', 'lower', 1.0, 'log_prob'),
   Measure('ece', 'ECE', 'lower', 100.0, 'scores'),
@@ -77,7 +85,11 @@ MEASURES: Mapping[str, Measure] = {m.name: m for m in _KNOWN}
 
 _AT_K = (
   (r'precision_at_(\d+)', 'P@{}'),
+  (r'recall_at_(\d+)', 'R@{}'),
+  (r'map_at_(\d+)', 'mAP@{}'),
   (r'ndcg_at_(\d+)', 'nDCG@{}'),
+  (r'ps_precision_at_(\d+)', 'PSP@{}'),
+  (r'ps_ndcg_at_(\d+)', 'PSnDCG@{}'),
   (r'top_(\d+)_accuracy', 'top-{} accuracy'),
 )
 
@@ -127,6 +139,18 @@ def measure(name: str) -> Measure:
     title = f'regret in {of.title}' + (f', {part}' if part else '')
     return Measure(name, title, 'lower', of.scale, of.needs)
   return Measure(name, name.replace('_', ' '), None, 1.0)
+
+
+def vacancy(metric: Measure, counts: Iterable[int]) -> str:
+  """For how many rows or labels a metric is undefined: `1 to 3 labels`.
+
+  Empty where it never is.
+  """
+  found = sorted(counts)
+  if not found or not found[-1]:
+    return ''
+  some = f'{found[0]} to ' if found[0] < found[-1] else ''
+  return f'{some}{found[-1]} {metric.averages}' + 's' * (found[-1] > 1)
 
 
 def mark(exactness: str) -> str:

@@ -102,7 +102,11 @@ def by_row(y, d, s, w, skip) -> dict[str, tuple[float, float]]:
   options = {'average': 'samples', 'zero_division': 1}
   mean('jaccard_example', sk.jaccard_score, y, d, rows=met, **options)
   mean('f1_example', sk.f1_score, y, d, rows=met, **options)
-  mean('recall_example', sk.recall_score, y, d, rows=some, **options)
+  for name, function, rows in (
+    ('precision_example', sk.precision_score, d.sum(1) > 0),
+    ('recall_example', sk.recall_score, some),
+  ):
+    mean(name, function, y, d, rows=rows, **options)
   mean('lrap', sk.label_ranking_average_precision_score, y, s, rows=some)
   mean('coverage_error', sk.coverage_error, y, s, rows=some)
   mean('ranking_loss', sk.label_ranking_loss, y, s, rows=mixed)
