@@ -176,6 +176,7 @@ def judge(
   found: Constraints | None,
   *,
   regrets: bool = True,
+  convention: str = 'mlc',
 ) -> Outcome:
   """Judges the selected runs, and what the rules changed; see `judgement`."""
   stacked = None
@@ -185,9 +186,12 @@ def judge(
     stacked = rule_set.stacked(sets, dataset.num_labels)
     stacked = Rules(*map(jnp.asarray, stacked))
   same = (dataset, data, trial, selected)
-  rows, arrays = judgement.judge(
-    model, *same, params, regrets=regrets, rules=stacked
-  )
+  asked: dict[str, Any] = {
+    'regrets': regrets,
+    'rules': stacked,
+    'convention': convention,
+  }
+  rows, arrays = judgement.judge(model, *same, params, **asked)
   notes = judgement.notes_of(arrays)
   if found is None or stacked is None:
     return Outcome(rows, arrays, notes, {})
@@ -197,9 +201,7 @@ def judge(
   models = dict.fromkeys(model.decoders, model)
   if found.conditioned is not None:
     inner = {**params, 'head': with_rules(mended['head'], stacked)}
-    more, judged = judgement.judge(
-      found.conditioned, *same, inner, regrets=regrets, rules=stacked
-    )
+    more, judged = judgement.judge(found.conditioned, *same, inner, **asked)
     rows += more
     arrays |= {k: v for k, v in judged.items() if k.startswith('decision_')}
     arrays['marginals_condition'] = judged['marginals']

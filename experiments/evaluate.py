@@ -6,6 +6,8 @@ r"""Decodes a finished run again, with other decoders, without training.
       --calibration=temperature
     python -m experiments.evaluate --run=runs/dependence/yeast-... \
       --decoders=hamming,subset --rules=mined --constraints=repair,decode
+    python -m experiments.evaluate --run=... --metric_convention=mulan
+    python -m experiments.evaluate --run=... --output=ranking --top=5
 
 The parameters that training selected are read from the run directory;
 calibration and decoders are fitted on its validation rows, the same for both.
@@ -13,7 +15,9 @@ Under another calibration than the run's the same decoders stand beside each
 other, as the run is calibrated and as it is asked here. Numbers go to
 `<run>/evaluations/NAME.json`, what rules did to the folder
 `<run>/evaluations/NAME/constraints/`; results.json is left as it is, and so is
-what a study reports. Takes seconds.
+what a study reports. Takes seconds. Ranked lists of the test rows go to
+`<run>/ranking.csv`, see experiments/ranked_lists.py; alone they need neither
+data nor model.
 """
 
 import dataclasses
@@ -28,7 +32,7 @@ from absl import flags
 
 from experiments import constraints, edge
 from experiments import flags as experiment_flags
-from experiments.config import RuleOptions, experiment_from
+from experiments.config import Experiment, RuleOptions, experiment_from
 from experiments.experiment import (
   build_model,
   count_label_sets,
@@ -36,6 +40,7 @@ from experiments.experiment import (
   rehearse,
 )
 from experiments.flags import DECODER, Option
+from experiments.ranked_lists import OUTPUT, TOP, write_ranked_lists
 from experiments.resampling import on_device
 from experiments.selected_model import read_model, stacked_shapes
 from mlc.data import sources
@@ -61,6 +66,7 @@ def evaluate(
   calibration: str = '',
   data_dir: str = '',
   rules: Mapping[str, Any] | None = None,
+  convention: str = '',
 ) -> list[dict[str, Any]]:
   """Rows as in results.json, by other decoders on a finished run: `judged`."""
   found, _ = judged(
@@ -70,6 +76,7 @@ def evaluate(
     calibration=calibration,
     data_dir=data_dir,
     rules=rules,
+    convention=convention,
   )
   return found.rows
 
@@ -82,6 +89,7 @@ def judged(
   calibration: str = '',
   data_dir: str = '',
   rules: Mapping[str, Any] | None = None,
+  convention: str = '',
 ) -> tuple[constraints.Outcome, dict[str, str]]:
   """Decodes a finished run with other decoders.
 
@@ -92,6 +100,7 @@ def judged(
     calibration: name; empty for that of the run.
     data_dir: where data sets are looked for by name.
     rules: fields of RuleOptions that differ from those of the run.
+    convention: of the metrics; empty for that of the run.
 
   Returns:
     What was found, and the rules as files, name -> text; none without rules.
@@ -112,6 +121,9 @@ def judged(
       experiment = experiment_flags.with_decoders(trained, decoders, options)
     if calibration:
       experiment = dataclasses.replace(experiment, calibration=calibration)
+    if convention:
+      changes: dict[str, Any] = {'metric_convention': convention}
+      experiment = dataclasses.replace(experiment, **changes)
     ruled = _rules(directory, trained.constrain, rules or {})
     rehearse(build_model(experiment, dataset, num_label_sets=1), dataset)
     trial = plan(trained, dataset)
@@ -191,14 +203,29 @@ def refuse_other_data(
 
 def main(argv: Sequence[str]) -> int:
   edge.no_arguments(argv)
+  ranking = FLAGS.output == 'ranking'
   asked = FLAGS.decoders or FLAGS.calibration or FLAGS.rules
-  if not FLAGS.run or not (asked or FLAGS.constraints):
+  numbers = asked or FLAGS.constraints or FLAGS.metric_convention
+  if not FLAGS.run or not (numbers or ranking):
     raise edge.Refusal(
       'name a finished run and what to decode or calibrate it with, such as '
       '--run=runs/dependence/yeast-... --decoders=subset,f_beta, '
-      '--calibration=temperature or --rules=mined --constraints=repair.'
+      '--calibration=temperature or --rules=mined --constraints=repair; or ask '
+      'for --metric_convention=sklearn, or for --output=ranking.'
     )
   directory = RunDirectory(FLAGS.run)
+  if not directory.is_done:
+    refuse_unfinished(directory)
+  if ranking:
+    with edge.refusing():
+      path = write_ranked_lists(directory, FLAGS.top)
+    print(f'Written to {path}')
+  return show_numbers(directory) if numbers else 0
+
+
+def show_numbers(directory: RunDirectory) -> int:
+  """Evaluates as the flags say, writes the rows and prints them."""
+  convention = FLAGS.metric_convention or ''
   options = {
     name: FLAGS[name].value
     for name in FLAGS
@@ -221,6 +248,7 @@ def main(argv: Sequence[str]) -> int:
     calibration=FLAGS.calibration,
     data_dir=FLAGS.data_dir,
     rules=rules,
+    convention=convention,
   )
   said = [f'{name.removeprefix(DECODER)}={v}' for name, v in options.items()]
   shown = found.rows
@@ -228,7 +256,7 @@ def main(argv: Sequence[str]) -> int:
     said.append(f'calibration={FLAGS.calibration}')
     shown = beside(directory, found.rows, options, rules)
   said += [f'{name}={_plain(value)}' for name, value in rules.items()]
-  name = '-'.join([*FLAGS.decoders, *said])
+  name = '-'.join([*FLAGS.decoders, *said, *filter(None, [convention])])
   path = directory.path / 'evaluations' / f'{name}.json'
   with naming_path(path):
     path.parent.mkdir(exist_ok=True)
@@ -254,9 +282,16 @@ def beside(
   if own == FLAGS.calibration:
     return [dict(row) for row in rows]
   before = directory.read_results()['rows']
-  if not {row['decoder'] for row in rows} <= {row['decoder'] for row in before}:
+  convention = FLAGS.metric_convention or ''
+  there = {row['decoder'] for row in before}
+  if convention or not {row['decoder'] for row in rows} <= there:
     before = evaluate(
-      directory, FLAGS.decoders, options, data_dir=FLAGS.data_dir, rules=rules
+      directory,
+      FLAGS.decoders,
+      options,
+      data_dir=FLAGS.data_dir,
+      rules=rules,
+      convention=convention,
     )
   shown = {row['decoder'] for row in rows}
   return [
@@ -287,10 +322,14 @@ def parse(argv: Sequence[str]) -> list[str]:
       "how probabilities are mended first; empty for the run's own. Known: "
       f'{", ".join(CALIBRATORS)}.',
     ),
+    OUTPUT,
+    TOP,
   ):
     experiment_flags.define(option, FLAGS)
   experiment_flags.define_places(FLAGS)
+  options = {o.name: o for o in experiment_flags.options_of(Experiment)}
   for option in (
+    options['metric_convention'],
     *experiment_flags.decoder_options(names),
     *experiment_flags.options_of(RuleOptions),
   ):

@@ -7,6 +7,9 @@ is `<workdir>/<study>/<run_id>/`. The same command continues a run that was cut
 off at any moment and does nothing for one that is done. On yeast, five seeds of
 a linear chain take about 20 s on two cores.
 
+`--output=ranking --top=5` also writes the labels of every test row by falling
+score to `ranking.csv` in the run directory, see experiments/ranked_lists.py.
+
 `--method=classifier_chain --helpshort` lists the flags that apply to it.
 """
 
@@ -36,6 +39,7 @@ from experiments.experiment import (
   select,
 )
 from experiments.progress import Progress
+from experiments.ranked_lists import OUTPUT, TOP, write_ranked_lists
 from experiments.resampling import check_made, of_splits, on_device, summary
 from experiments.selected_model import parameter_count, save_model
 from mlc.base import Batch
@@ -249,14 +253,20 @@ def main(argv: Sequence[str]) -> int:
   edge.no_arguments(argv)
   with edge.refusing():
     experiment = experiment_flags.experiment_of(FLAGS)
+    if FLAGS.top < 0:
+      raise edge.Refusal(f'top is {FLAGS.top}; give 0 or more.')
   directory = run(experiment, workdir=FLAGS.workdir, data_dir=FLAGS.data_dir)
   edge.show(directory)
+  if FLAGS.output == 'ranking':
+    print(f'Ranked labels: {write_ranked_lists(directory, FLAGS.top)}')
   return 0
 
 
 def parse(argv: Sequence[str]) -> list[str]:
   experiment_flags.define_experiment(argv, FLAGS)
   experiment_flags.define_places(FLAGS)
+  for option in (OUTPUT, TOP):
+    experiment_flags.define(option, FLAGS)
   return FLAGS(list(argv), known_only=False)
 
 

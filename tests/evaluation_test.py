@@ -79,6 +79,7 @@ def judged(weighted: bool) -> tuple[Batch, evaluation.Judged]:
       {name: () for name in DECODERS},
       batch,
       key,
+      propensities=jnp.linspace(0.1, 1.0, LABELS),
       block=8,
     )
   )
@@ -119,6 +120,9 @@ def test_numbers_are_those_of_scikit_learn(decoder, weighted):
   p = np.asarray(result.marginals, np.float64)[:ROWS]
   for name, value in expected(y, d, p).items():
     assert result.values[decoder][name] == pytest.approx(value, abs=2e-6), name
+  undefined = result.undefined[decoder]
+  assert undefined['lrap'] == (y.sum(1) == 0).sum()
+  assert undefined['f1_example'] == ((y.sum(1) + d.sum(1)) == 0).sum()
 
 
 @pytest.mark.slow

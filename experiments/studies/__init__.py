@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from experiments.studies.classic import CLASSIC
 from experiments.studies.dependence import DEPENDENCE
 from experiments.studies.losses import LOSS_STUDY
+from experiments.studies.ranking import RANKING
 from experiments.studies.regret import REGRET
 from experiments.studies.softmax_vs_sigmoid import SOFTMAX_VS_SIGMOID
 from experiments.studies.study import Study
@@ -15,4 +16,5 @@ STUDIES: Mapping[str, Study] = {
   'regret': REGRET,
   'losses': LOSS_STUDY,
   'softmax_vs_sigmoid': SOFTMAX_VS_SIGMOID,
+  'ranking': RANKING,
 }

@@ -1,5 +1,6 @@
 """Decoding a finished run again, and comparing finished runs."""
 
+import csv
 import json
 import shutil
 
@@ -10,8 +11,9 @@ from sklearn import metrics as sk
 from experiments import train
 from experiments.evaluate import evaluate
 from experiments.flags import flags_of
+from experiments.ranked_lists import write_ranked_lists
 from mlc.data import sources
-from mlc.run_directory import RunDirectory
+from mlc.run_directory import RunDirectory, RunDirectoryError
 
 
 @pytest.fixture
@@ -22,10 +24,10 @@ def copied(finished, tmp_path):
   return RunDirectory(path)
 
 
-def numbers(rows, decoder):
-  """(seed, split, metric) -> value of one decoder."""
+def numbers(rows, decoder, field='value'):
+  """(seed, fold, split, metric) -> value of one decoder."""
   return {
-    (row['seed'], row['fold'], row['split'], row['metric']): row['value']
+    (row['seed'], row['fold'], row['split'], row['metric']): row.get(field)
     for row in rows
     if row['decoder'] == decoder
   }
@@ -170,6 +172,62 @@ class TestEvaluate:
     assert contents(finished.path) == before
 
 
+class TestRanking:
+  def lines(self, run):
+    with (run.path / 'ranking.csv').open() as file:
+      return list(csv.DictReader(file))
+
+  def test_lists_of_the_test_rows(self, copied, command, contents):
+    """Against the predictions, one row at a time; no model is read."""
+    before = contents(copied.path)
+    shutil.rmtree(copied.checkpoints_path)
+    outcome = command(
+      'evaluate.py', f'--run={copied.path}', '--output=ranking', '--top=3'
+    )
+    assert outcome.code == 0, outcome.err
+    assert str(copied.path / 'ranking.csv') in outcome.out
+    lines = self.lines(copied)
+    found = copied.read_predictions()
+    seeds, rows = (found['row'] >= 0).nonzero()
+    assert len(lines) == 3 * len(rows)
+    names = list(found['label_names'])
+    for i, (s, b) in enumerate(zip(seeds, rows, strict=True)):
+      mine = lines[3 * i : 3 * i + 3]
+      score = found['marginals'][s, b]
+      best = sorted(range(len(names)), key=lambda j, p=score: -p[j])[:3]
+      assert [line['label'] for line in mine] == [names[j] for j in best]
+      assert [line['rank'] for line in mine] == ['1', '2', '3']
+      for line, j in zip(mine, best, strict=True):
+        assert int(line['seed']) == found['seed'][s]
+        assert int(line['row']) == found['row'][s, b]
+        assert np.float32(line['score']) == score[j]
+        assert int(line['truth']) == found['y'][s, b, j]
+    after = contents(copied.path)
+    assert {*after} - {*before} == {'ranking.csv'}
+
+  def test_all_labels_and_unknown_truth(self, copied):
+    found = dict(copied.read_predictions())
+    found['where'] = np.ones(found['y'].shape, bool)
+    found['where'][..., 0] = False
+    copied.write_predictions(**found)
+    write_ranked_lists(copied, 0)
+    lines = self.lines(copied)
+    labels = len(found['label_names'])
+    assert len(lines) == labels * (found['row'] >= 0).sum()
+    unknown = {line['label'] for line in lines if line['truth'] == ''}
+    assert unknown == {found['label_names'][0]}
+
+  def test_what_cannot_be_listed_is_refused(self, copied, command):
+    outcome = command(
+      'evaluate.py', f'--run={copied.path}', '--output=ranking', '--top=-1'
+    )
+    assert outcome.code == 1
+    assert 'top is -1' in outcome.err
+    copied.write_predictions()
+    with pytest.raises(RunDirectoryError, match='nothing to rank'):
+      write_ranked_lists(copied, 5)
+
+
 class TestCompare:
   @pytest.fixture
   def other(self, shared, tiny):
@@ -273,3 +331,32 @@ def test_a_missing_result_is_made_again(copied, rows_of, tiny, command):
   assert outcome.code == 0, outcome.err
   assert 'finishing it again' in outcome.err
   assert rows_of(run) == wanted
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings('ignore::sklearn.exceptions.UndefinedMetricWarning')
+def test_a_finished_run_by_another_convention(copied, command, rows_of):
+  outcome = command(
+    'evaluate.py', f'--run={copied.path}', '--metric_convention=sklearn'
+  )
+  assert outcome.code == 0, outcome.err
+  (path,) = (copied.path / 'evaluations').iterdir()
+  assert path.name == 'sklearn.json'
+  theirs, ours = json.loads(path.read_text()), rows_of(copied)
+  found = copied.read_predictions()
+  empty = 0
+  for s, seed in enumerate(found['seed']):
+    here = found['row'][s] >= 0
+    y, d = found['y'][s][here], found['decision_hamming'][s][here]
+    key = (int(seed), -1, 'test', 'f1_example')
+    f1 = sk.f1_score(y, d, average='samples')
+    assert numbers(theirs, 'hamming')[key] == pytest.approx(f1)
+    nothing = (y.sum(1) + d.sum(1) == 0).sum()
+    empty += nothing
+    more = nothing / here.sum()
+    assert numbers(ours, 'hamming')[key] == pytest.approx(f1 + more)
+    for rows in (ours, theirs):
+      counts = numbers(rows, 'hamming', 'undefined')
+      assert counts[key] == nothing
+  assert empty
+  assert 'undefined' in outcome.out

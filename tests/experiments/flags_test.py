@@ -230,6 +230,7 @@ EXPERIMENTS = [
     decoders=('subset', 'f_beta', 'top_k'),
     encoder='mlp',
     allow_mismatch=True,
+    metric_convention='sklearn',
     data=DataOptions(
       dataset='synthetic:chain,strength=2,labels=8',
       split='kfold',
@@ -296,6 +297,9 @@ def test_an_option_that_is_not_used_does_not_rename_older_runs():
   assert 'resampling' not in config_of(Experiment())
   used = Experiment(data=DataOptions(resampling='ml_ros'))
   assert config_of(used)['resampling'] == 'ml_ros'
+  assert 'metric_convention' not in config_of(Experiment())
+  used = Experiment(metric_convention='mulan')
+  assert config_of(used)['metric_convention'] == 'mulan'
   rules = {option.name for option in options_of(RuleOptions)}
   assert not rules & config_of(Experiment()).keys()
   mined = Experiment(constrain=RuleOptions('mined', ('repair',)))

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import math
 import re
@@ -8,7 +9,7 @@ import pytest
 import scipy.stats
 
 from mlc import report
-from mlc.report import comparison, tables
+from mlc.report import comparison, html, tables
 from mlc.report.records import results_csv
 
 METRICS = (
@@ -117,6 +118,38 @@ def test_numbers_marks_failures_and_answers_are_printed(records, printed):
   assert 'seed 3 diverged: 4 of 5 in the means' in text
   assert '~ computed from samples' in text
   assert 'On yeast, label_powerset beats tuned binary relevance' in text
+
+
+def test_what_is_undefined_is_counted_beside_the_number(record_of):
+  values = {('test', 'd', name): [0.5, 0.6, 0.4] for name in ('map', 'lrap')}
+  counts = {'map': (1, 3, 2), 'lrap': (0, 0, 0)}
+  record = record_of(
+    'm',
+    {**values, ('test', 'd', 'nll'): [1.0]},
+    settings={'split': 'given', 'metric_convention': 'mulan'},
+  )
+  rows = (
+    row._replace(undefined=counts[row.metric][row.seed])
+    if row.metric in counts
+    else row
+    for row in record.rows
+  )
+  records = [dataclasses.replace(record, rows=tuple(rows))]
+  said = 'counted by convention mulan: mAP 1 to 3 labels.'
+  assert said in ' '.join(_printed(records).split())
+  page = html.page(records)
+  assert 'mAP 1 to 3 labels' in page
+  assert 'undefined for 1 to 3 labels' in page
+  assert 'as MULAN 1.5' in page
+  summary = csv.DictReader(io.StringIO(tables.summary_csv(records)))
+  assert {row['metric']: row['undefined'] for row in summary} == {
+    'map': '2',
+    'lrap': '0',
+    'nll': '',
+  }
+  results = csv.DictReader(io.StringIO(results_csv(records)))
+  found = [row['undefined'] for row in results if row['metric'] == 'map']
+  assert found == ['1', '3', '2']
 
 
 def test_an_ascii_output_gets_ascii(records):
