@@ -21,7 +21,6 @@ import scipy.stats
 
 from experiments.config import Experiment
 from experiments.studies.study import Figure, Study, experiment
-from mlc.methods import LOSSES
 from mlc.report import comparison
 from mlc.report.answers import signed
 from mlc.report.records import Record, labels
@@ -31,19 +30,15 @@ from mlc.report.tables import number
 from mlc.report.vocabulary import measure
 
 BASE = 'sigmoid_cross_entropy'
-RANKING_LOSSES = tuple(
-  name
-  for name in (
-    BASE,
-    'focal',
-    'asymmetric',
-    'pairwise_logistic',
-    'lsep',
-    'zlpr',
-    'listnet',
-    'approx_ndcg',
-  )
-  if name in LOSSES
+RANKING_LOSSES = (
+  BASE,
+  'focal',
+  'asymmetric',
+  'pairwise_logistic',
+  'lsep',
+  'zlpr',
+  'listnet',
+  'approx_ndcg',
 )
 RANKED = (
   'map',
