@@ -44,8 +44,8 @@ def precision_at_k(k: int, *, undefined: Undefined = 0) -> Metric:
 
   def values(r: Ranked) -> tuple[Array, Array]:
     hits = jnp.sum(hit_rate(r)[..., :k], axis=-1)
-    most = jnp.minimum(jnp.sum(r.all, axis=-1), k)
-    return ratio(hits, most)[0], jnp.sum(r.true, axis=-1) > 0
+    most = jnp.minimum(r.num_all, k)
+    return ratio(hits, most)[0], r.num_true > 0
 
   return row_ranking_metric(
     f'precision_at_{k}', values, direction='higher', undefined=undefined
@@ -75,8 +75,7 @@ def ndcg_at_k(k: int, *, undefined: Undefined = 0) -> Metric:
     discount = discounts(top).astype(r.true.dtype)
     sums = np.concatenate([[0.0], np.cumsum(discount)])
     ideal = jnp.asarray(sums, r.true.dtype)
-    true = jnp.sum(r.true, axis=-1)
-    best = ideal[jnp.minimum(true, top).astype(int)]
+    best = ideal[jnp.minimum(r.num_true, top).astype(int)]
     return ratio(hit_rate(r)[..., :top] @ discount, best)
 
   return row_ranking_metric(
@@ -100,7 +99,7 @@ def recall_at_k(k: int, *, undefined: Undefined = 0) -> Metric:
 
   def values(r: Ranked) -> tuple[Array, Array]:
     hits = jnp.sum(hit_rate(r)[..., :k], axis=-1)
-    return ratio(hits, jnp.sum(r.true, axis=-1))
+    return ratio(hits, r.num_true)
 
   return row_ranking_metric(
     f'recall_at_{k}', values, direction='higher', undefined=undefined
@@ -152,8 +151,8 @@ def map_at_k(
     before = (place - 1.0 - r.all_before) * other
     precision = (r.true_before + before + 1.0) / place
     gain = jnp.sum((hit_rate(r) * precision)[..., :k], axis=-1)
-    true = jnp.sum(r.true, axis=-1)
-    most = true if denominator == 'positives' else jnp.minimum(true, k)
+    reachable = denominator == 'reachable'
+    most = jnp.minimum(r.num_true, k) if reachable else r.num_true
     return ratio(gain, most)
 
   return row_ranking_metric(
@@ -189,7 +188,7 @@ def reciprocal_rank(*, undefined: Undefined = 0) -> Metric:
       [jnp.ones_like(none[..., :1]), none[..., :-1]], axis=-1
     )
     value = jnp.sum(hit * none_before / place, axis=-1)
-    return value, jnp.sum(r.true, axis=-1) > 0
+    return value, r.num_true > 0
 
   return row_ranking_metric(
     'reciprocal_rank', values, direction='higher', undefined=undefined

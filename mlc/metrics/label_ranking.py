@@ -155,13 +155,12 @@ def auc_macro(*, undefined: Undefined = 'skip') -> Metric:
   """
 
   def value(r: Ranked) -> tuple[Array, Array]:
-    true = jnp.sum(r.true, axis=-1)
-    false = jnp.sum(r.all, axis=-1) - true
+    pairs = r.num_true * (r.num_all - r.num_true)
     # False rows above a true one, those of equal score by half.
     at_or_above = r.all_end - r.true_end
     above = r.all_before - r.true_before
     wrong = jnp.sum(r.true * 0.5 * (at_or_above + above), axis=-1)
-    share, defined = ratio(wrong, true * false)
+    share, defined = ratio(wrong, pairs)
     return 1.0 - share, defined
 
   return _label_ranking_metric('auc_macro', value, undefined)

@@ -39,6 +39,8 @@ class Ranked(NamedTuple):
     all_end: weight of the items down to the last of equal score.
     true_before: weight of the true items above the first of equal score.
     all_before: weight of the items above the first of equal score.
+    num_true: weight of all true items; no sort is needed to know it.
+    num_all: weight of all items.
     gain: what the items of equal score are worth on average; None where no
       gain was given.
   """
@@ -49,6 +51,8 @@ class Ranked(NamedTuple):
   all_end: Float[Array, '*batch items']
   true_before: Float[Array, '*batch items']
   all_before: Float[Array, '*batch items']
+  num_true: Float[Array, '*batch']
+  num_all: Float[Array, '*batch']
   gain: Float[Array, '*batch items'] | None = None
 
 
@@ -78,6 +82,7 @@ def ranked(
   rising = jnp.where(weight > 0, rising, jnp.inf)
   counted = [y, jnp.ones_like(y)] + ([] if gain is None else [gain])
   counted = [jnp.where(weight > 0, weight * part, 0.0) for part in counted]
+  num_true, num_all = (jnp.sum(part, axis=-1) for part in counted[:2])
   rising, *counted = jax.lax.sort(
     (rising, *counted), dimension=-1, num_keys=1, is_stable=True
   )
@@ -97,7 +102,17 @@ def ranked(
   mean = None
   if gain is not None:
     mean, _ = ratio(end[2] - before[2], end[1] - before[1])
-  return Ranked(each[0], each[1], end[0], end[1], before[0], before[1], mean)
+  return Ranked(
+    true=each[0],
+    all=each[1],
+    true_end=end[0],
+    all_end=end[1],
+    true_before=before[0],
+    all_before=before[1],
+    num_true=num_true,
+    num_all=num_all,
+    gain=mean,
+  )
 
 
 def broken(r: Ranked) -> Ranked:
@@ -106,7 +121,13 @@ def broken(r: Ranked) -> Ranked:
   Of items of equal score each is a block of its own; gains are left out.
   """
   true, every = (jnp.cumsum(part, axis=-1) for part in (r.true, r.all))
-  return Ranked(r.true, r.all, true, every, true - r.true, every - r.all)
+  return r._replace(
+    true_end=true,
+    all_end=every,
+    true_before=true - r.true,
+    all_before=every - r.all,
+    gain=None,
+  )
 
 
 def average_precision(
@@ -114,7 +135,7 @@ def average_precision(
 ) -> tuple[Float[Array, '*batch'], Float[Array, '*batch']]:
   """sum over true items of the precision down to their score, and their sum."""
   precision, _ = ratio(r.true_end, r.all_end)
-  return jnp.sum(r.true * precision, axis=-1), jnp.sum(r.true, axis=-1)
+  return jnp.sum(r.true * precision, axis=-1), r.num_true
 
 
 def hit_rate(r: Ranked) -> Float[Array, '*batch items']:
@@ -206,7 +227,7 @@ def coverage_error(
 
   def values(r: Ranked) -> tuple[Array, Array]:
     depth = jnp.max(jnp.where(r.true > 0, r.all_end, 0.0), axis=-1)
-    return depth - 1.0 + first, depth > 0
+    return depth - 1.0 + first, r.num_true > 0
 
   return row_ranking_metric(
     'coverage_error',
@@ -237,10 +258,8 @@ def ranking_loss(*, undefined: Undefined = 0, ties: Ties = 'shared') -> Metric:
   """
 
   def values(r: Ranked) -> tuple[Array, Array]:
-    true = jnp.sum(r.true, axis=-1)
-    false = jnp.sum(r.all, axis=-1) - true
     wrong = jnp.sum(r.true * (r.all_end - r.true_end), axis=-1)
-    return ratio(wrong, true * false)
+    return ratio(wrong, r.num_true * (r.num_all - r.num_true))
 
   return row_ranking_metric(
     'ranking_loss', values, direction='lower', undefined=undefined, ties=ties
@@ -266,7 +285,7 @@ def one_error(*, undefined: Undefined = 1, ties: Ties = 'shared') -> Metric:
   """
 
   def values(r: Ranked) -> tuple[Array, Array]:
-    return 1.0 - hit_rate(r)[..., 0], jnp.sum(r.true, axis=-1) > 0
+    return 1.0 - hit_rate(r)[..., 0], r.num_true > 0
 
   return row_ranking_metric(
     'one_error', values, direction='lower', undefined=undefined, ties=ties
