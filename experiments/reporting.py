@@ -52,7 +52,7 @@ def report(
 
 
 def _named(record: Record, config: Mapping[str, Any]) -> Record:
-  """A run that was refused has no directory that says what it was to be."""
+  """A run that failed does not say what it was to be: the manifest does."""
   if record.settings or not config:
     return record
   return dataclasses.replace(
@@ -60,6 +60,9 @@ def _named(record: Record, config: Mapping[str, Any]) -> Record:
     study=config['study'],
     dataset=config['dataset'],
     method=config['method'],
+    encoder=config.get('encoder', record.encoder),
+    loss=config.get('loss', record.loss),
+    settings=config,
   )
 
 

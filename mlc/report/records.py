@@ -39,6 +39,8 @@ RESULTS_COLUMNS = (
   'value',
   'undefined',
 )
+# What is known of a run only when it has been trained.
+_KNOWN_AFTERWARDS = ('head', 'split')
 # Settings that say which run it is, not under which conditions.
 _WHO = ('study', 'dataset', 'method', 'content_hash')
 
@@ -212,12 +214,9 @@ def labels(records: Sequence[Record]) -> dict[str, str]:
       for r in records
       if (r.dataset, r.method) == (record.dataset, record.method)
     ]
-    facts = [_facts(r) for r in same]
-    differs = [
-      key
-      for key in _facts(record)
-      if any(fact.get(key) != facts[0].get(key) for fact in facts)
-    ]
+    # A run without settings, one that failed early, tells nothing apart.
+    facts = [_facts(r) for r in same if r.settings]
+    differs = [key for key in _facts(record) if _differs(key, facts)]
     said = ', '.join(f'{key}={_facts(record)[key]}' for key in differs)
     names[record.run_id] = (
       f'{record.method} ({said})' if said else record.method
@@ -246,6 +245,14 @@ def results_csv(records: Sequence[Record]) -> str:
       counted = '' if row.undefined is None else row.undefined
       writer.writerow((*kept, *place, repr(value), counted))
   return text.getvalue()
+
+
+def _differs(key: str, facts: Sequence[Mapping[str, str]]) -> bool:
+  """Whether runs differ in a fact; what is not known of a run does not count."""
+  values = {fact.get(key) for fact in facts}
+  if key in _KNOWN_AFTERWARDS:
+    values -= {None, 'auto'}
+  return len(values) > 1
 
 
 def _facts(record: Record) -> dict[str, str]:

@@ -189,6 +189,31 @@ def test_names_tell_apart_what_differs(record_of):
   }
 
 
+def test_a_run_that_failed_is_told_apart_by_what_it_was_to_be(record_of):
+  """Its head is not known, nor how its split came out."""
+  done = [
+    dataclasses.replace(
+      record_of('m', {}, settings={'split': 'given', 'seeds': 3}),
+      run_id=loss,
+      loss=loss,
+      head='m',
+    )
+    for loss in ('a', 'b')
+  ]
+  failed = dataclasses.replace(
+    done[0],
+    run_id='c',
+    loss='c',
+    head='',
+    status='failed',
+    settings={'split': 'auto', 'seeds': 3},
+  )
+  names = {'a': 'm (loss=a)', 'b': 'm (loss=b)'}
+  assert module.labels([*done, failed]) == {**names, 'c': 'm (loss=c)'}
+  nothing = dataclasses.replace(failed, settings={}, loss='')
+  assert module.labels([*done, nothing]) == {**names, 'c': 'm (c)'}
+
+
 def test_two_runs_that_agree_in_all_they_say_are_told_apart_by_id(record_of):
   values = {('test', 'd', 'map'): [0.5]}
   runs = [
