@@ -195,9 +195,9 @@ def config_of(experiment: Experiment) -> dict[str, Any]:
   """All that decides the result, as flat JSON: what a run is known by.
 
   How often a state is saved is left out, since it decides nothing, and so are
-  link_l2s, calibration, resampling and rules where there are none and the metric
-  convention where it is ours: runs older than these options keep their name. Of
-  a file of rules its content counts too.
+  link_l2s, calibration, resampling and rules where there are none, and the
+  metric convention where it is ours: runs older than these options keep their
+  name. Of a file of rules its content counts too.
 
   Raises:
     ValueError: a file of rules cannot be read.

@@ -248,7 +248,7 @@ def results_csv(records: Sequence[Record]) -> str:
 
 
 def _differs(key: str, facts: Sequence[Mapping[str, str]]) -> bool:
-  """Whether runs differ in a fact; what is not known of a run does not count."""
+  """Whether runs differ in a fact, as far as it is known of them."""
   values = {fact.get(key) for fact in facts}
   if key in _KNOWN_AFTERWARDS:
     values -= {None, 'auto'}
