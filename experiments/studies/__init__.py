@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from experiments.studies.classic import CLASSIC
+from experiments.studies.conflicts import CONFLICTS
 from experiments.studies.dependence import DEPENDENCE
 from experiments.studies.losses import LOSS_STUDY
 from experiments.studies.ranking import RANKING
@@ -17,4 +18,5 @@ STUDIES: Mapping[str, Study] = {
   'losses': LOSS_STUDY,
   'softmax_vs_sigmoid': SOFTMAX_VS_SIGMOID,
   'ranking': RANKING,
+  'conflicts': CONFLICTS,
 }

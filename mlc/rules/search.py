@@ -15,6 +15,8 @@ from mlc.rules.rule import Rules, allowed, consistent
 
 # Linked labels whose vectors are listed on the host: 2^14 of them.
 _LISTED = 14
+# Labels of which all sets of changes are tried before anything is searched.
+_FLIPPED = 8
 # Scores that are looked at together there: 32 MiB in float32.
 _SCORES = 2**23
 
@@ -27,7 +29,9 @@ def best(
   Where the best of all vectors keeps them it is the answer, to the last bit.
   Otherwise exact: up to 16 labels all vectors are tried; beyond, labels that no
   rule links are decided apart, on the host, where 14 linked labels or fewer are
-  enumerated and more are searched by branch and bound (HiGHS).
+  enumerated. Of more, all changes to the eight labels that are cheapest to
+  change are tried; where a ninth could be cheaper than these, branch and bound
+  (HiGHS) decides.
 
   Args:
     rules: that some vector keeps.
@@ -113,19 +117,54 @@ def best_on_host(
       rules.matrix[np.ix_(rows, labels)], rules.low[rows], rules.high[rows]
     )
     broken = np.flatnonzero(~consistent(part, y[:, labels]))
-    if vectors is None:
-      for row in broken:
-        found = solved(
-          -gain[row, labels].astype(np.float64), *map(np.asarray, part)
-        )
-        y[row, labels] = np.nan if found is None else found
-      continue
-    chunk = max(1, _SCORES // len(vectors))
+    each = len(vectors) if vectors is not None else 2**_FLIPPED * len(rows)
+    chunk = max(1, _SCORES // each)
     for start in range(0, len(broken), chunk):
-      some = broken[start : start + chunk]
-      scores = gain[np.ix_(some, labels)] @ vectors.T
-      y[np.ix_(some, labels)] = vectors[np.argmax(scores, axis=1)]
+      some = np.ix_(broken[start : start + chunk], labels)
+      if vectors is not None:
+        y[some] = vectors[np.argmax(gain[some] @ vectors.T, axis=1)]
+      else:
+        y[some] = _searched(part, gain[some])
   return y
+
+
+def _searched(
+  rules: Rules, gain: Float[np.ndarray, 'batch labels']
+) -> Float[np.ndarray, 'batch labels']:
+  """The best vectors of linked labels, too many to be listed."""
+  y, proved = _by_changes(rules, gain)
+  for row in np.flatnonzero(~proved):
+    found = solved(-gain[row].astype(np.float64), *map(np.asarray, rules))
+    y[row] = np.nan if found is None else found
+  return y
+
+
+def _by_changes(rules, gain):
+  """The cheapest changes to the best of all vectors, and whether they are.
+
+  Whatever changes another label than the eight cheapest costs what the ninth
+  does, or more.
+  """
+  y = (gain > 0).astype(gain.dtype)
+  cost, count = np.abs(gain), min(_FLIPPED, gain.shape[1])
+  order = np.argsort(cost, axis=1, kind='stable')
+  near = order[:, :count]
+  sets = ((np.arange(2**count)[:, None] >> np.arange(count)) & 1) * 1.0
+  sign = 1.0 - 2.0 * np.take_along_axis(y, near, axis=1)
+  moves = sign[:, :, None] * rules.matrix.T[near]
+  value = (y @ rules.matrix.T)[:, None, :] + sets @ moves
+  broken = (value < rules.low) | (value > rules.high)
+  total = np.take_along_axis(cost, near, axis=1) @ sets.T
+  total = np.where(broken.any(axis=-1), np.inf, total)
+  best_set = np.argmin(total, axis=1)
+  chosen = sign * sets[best_set]
+  least = total[np.arange(len(y)), best_set]
+  changed = np.take_along_axis(y, near, axis=1) + chosen
+  np.put_along_axis(y, near, changed.astype(y.dtype), axis=1)
+  if count == gain.shape[1]:
+    return y, np.isfinite(least)
+  ninth = np.take_along_axis(cost, order[:, [count]], axis=1)[:, 0]
+  return y, least <= ninth
 
 
 @functools.lru_cache(maxsize=64)

@@ -52,15 +52,35 @@ def test_best_is_best(brute, sets, gains):
   assert changed > SETS // 2
 
 
-@pytest.mark.parametrize('listed', [14, 0], ids=['enumerated', 'searched'])
-def test_best_on_the_host_is_best(brute, sets, gains, listed, monkeypatch):
+@pytest.mark.parametrize(
+  ('listed', 'flipped'), [(14, 8), (0, 8), (0, 3), (0, 0)], ids=str
+)
+def test_best_on_the_host_is_best(
+  brute, sets, gains, listed, flipped, monkeypatch
+):
+  """By enumeration, by changes, by branch and bound, or by either of these."""
   monkeypatch.setattr(search, '_LISTED', listed)
+  monkeypatch.setattr(search, '_FLIPPED', flipped)
   search._linked.cache_clear()
   for rules, gain in zip(sets[:12], gains, strict=False):
     arrays = rule_set.compiled(rules, LABELS)
     y = search.best_on_host(arrays, gain)
     assert shortfall(brute, rules, gain, y).max() < 1e-5
   search._linked.cache_clear()
+
+
+def test_changes_are_said_to_be_best_only_where_they_are(
+  brute, sets, gains, monkeypatch
+):
+  monkeypatch.setattr(search, '_FLIPPED', 3)
+  count = np.zeros(2, int)
+  for rules, gain in zip(sets, gains, strict=True):
+    y, proved = search._by_changes(rule_set.compiled(rules, LABELS), gain)
+    assert (
+      shortfall(brute, rules, gain[proved], y[proved]).max(initial=0) < 1e-5
+    )
+    count += np.bincount(proved, minlength=2)
+  assert count.min() > 20
 
 
 def test_more_labels_than_a_table_holds(brute, monkeypatch):
