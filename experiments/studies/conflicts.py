@@ -27,8 +27,8 @@ from mlc.report.vocabulary import measure
 
 WAYS = ('repair', 'decode', 'condition')
 BASELINE = 'binary_relevance'
-_EXCLUSIVE = 'synthetic:exclusive,labels=9,examples=2000'
-_HIERARCHY = 'synthetic:hierarchy,labels=10,examples=2000,imbalance=1'
+_EXCLUSIVE = 'synthetic:exclusive,labels=9,examples=1000,features=20,signal=5'
+_HIERARCHY = 'synthetic:hierarchy,labels=9,examples=1000,features=20,signal=5'
 # Rules that are true of a world, which says them nowhere.
 _TRUE = {
   _EXCLUSIVE: TEXT
