@@ -44,14 +44,14 @@ def refusing() -> Iterator[None]:
   """
   try:
     yield
-  except _MENDABLE:
+  except MENDABLE:
     raise
   except ValueError as error:
     raise Refusal(str(error)) from error
 
 
 # What a user can mend: shown as one sentence, without a traceback.
-_MENDABLE = (
+MENDABLE = (
   DatasetError,
   MissingCapabilityError,
   OSError,
@@ -73,7 +73,7 @@ def start(
       return main(argv)
     except BrokenPipeError:
       return _nobody_reads()
-    except _MENDABLE as error:
+    except MENDABLE as error:
       if os.environ.get('MLC_TRACEBACK'):
         raise
       _say(error)

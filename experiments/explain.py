@@ -11,6 +11,8 @@ to `<run>/explain/`: propagation.json, positions.csv, labels.csv, searches.csv,
 and a figure as SVG and PDF. On scene it takes 10 s.
 """
 
+import contextlib
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -33,6 +35,8 @@ from experiments.selected_model import read_model, stacked_shapes
 from mlc.base import Batch, Head, Params
 from mlc.data import sources
 from mlc.explain import propagation, search
+from mlc.explain.propagation import of_members
+from mlc.explain.rows import Count, over_rows
 from mlc.numerics import take_rows
 from mlc.report.figures import saved
 from mlc.run_directory import (
@@ -43,12 +47,17 @@ from mlc.run_directory import (
 )
 
 FLAGS = flags.FLAGS
+QUESTIONS = ('positions', 'flips', 'orders', 'searches', 'direct', 'total')
 # Past these a matrix takes minutes, and nobody reads it.
 MAX_FLIPS, MAX_INFLUENCE, MAX_BEAM = 256, 64, 256
 
 
 def explain(
-  directory: RunDirectory, *, data_dir: str = '', rows: int = 2000
+  directory: RunDirectory,
+  *,
+  data_dir: str = '',
+  rows: int = 2000,
+  about: Sequence[str] = QUESTIONS,
 ) -> Explained:
   """Asks the selected parameters of a finished run about its test rows.
 
@@ -56,6 +65,7 @@ def explain(
     directory: of a run that is done.
     data_dir: where data sets are looked for by name.
     rows: the first so many test rows of each seed and fold are looked at.
+    about: some of QUESTIONS.
 
   Raises:
     RunDirectoryError: the run is not done, diverged, or had other data.
@@ -92,7 +102,7 @@ def explain(
       params, index, weight = run
       batch = take_rows(data, index)._replace(weight=weight)
       h = model.encoder.apply(params['encoder'], batch.x)
-      return ask(model.head, params['head'], h, batch, notes)
+      return ask(model.head, params['head'], h, batch, notes, about)
 
     return jax.lax.map(one, (params, index, weight))
 
@@ -115,38 +125,61 @@ def explain(
 
 
 def ask(
-  head: Head, params: Params, h: jax.Array, batch: Batch, notes: list[str]
+  head: Head,
+  params: Params,
+  h: jax.Array,
+  batch: Batch,
+  notes: list[str],
+  about: Sequence[str] = QUESTIONS,
 ) -> dict[str, Any]:
   """All that can be asked of a head: name -> NamedTuples of arrays.
 
   `positions` and `flips` have a leading axis of members, 1 for a single chain.
   """
-  rows: Any = {'where': batch.where, 'weight': batch.weight}
-  about = (params, h, batch.y)
+  counts = {
+    name: count
+    for name, count in {
+      **_along_the_order(head, params, notes),
+      **_of_any_head(head, params, notes),
+    }.items()
+    if name in about
+  }
+  return over_rows(counts, h, batch.y, where=batch.where, weight=batch.weight)
+
+
+def _along_the_order(
+  head: Head, params: Params, notes: list[str]
+) -> dict[str, Count]:
+  """What is asked of chains; of independent labels only how right they are."""
   chain, members = head.member or head, params
   if head.member is None:
     members = jax.tree.map(lambda leaf: leaf[None], params)
-  labels, found = head.num_labels, {}
+  counts: dict[str, Count] = {}
   decides = chain.logits is not None and chain.greedy is not None
-  if not decides or propagation.rank_of(params) is None:
+  ordered = decides and propagation.rank_of(params) is not None
+  if ordered or (decides and head.independent):
+    counts['positions'] = of_members(propagation.positions, chain, members)
+  if not ordered:
     notes.append(f'head {head.name} has no label order to follow.')
+  elif head.num_labels > MAX_FLIPS:
+    notes.append(
+      f'no flips: {head.num_labels} labels are more than {MAX_FLIPS}.'
+    )
   else:
+    counts['flips'] = of_members(propagation.flips, chain, members)
+  if ordered and head.member is not None:
+    counts['orders'] = propagation.orders(chain, params)
+  return counts
 
-    def each(function):
-      return jax.lax.map(
-        lambda member: function(chain, member, h, batch.y, **rows), members
-      )
 
-    found['positions'] = each(propagation.positions)
-    if labels <= MAX_FLIPS:
-      found['flips'] = each(propagation.flips)
-    else:
-      notes.append(f'no flips: {labels} labels are more than {MAX_FLIPS}.')
-    if head.member is not None:
-      found['orders'] = propagation.orders(chain, *about, **rows)
+def _of_any_head(
+  head: Head, params: Params, notes: list[str]
+) -> dict[str, Count]:
+  """What a search finds, and how labels move the probabilities of others."""
+  labels, counts = head.num_labels, {}
   if head.greedy and head.mode and head.log_prob:
     widths = (2, 5, 10) if labels <= MAX_BEAM else ()
-    found['searches'] = search.searches(head, *about, widths=widths, **rows)
+    counts['searches'] = search.searches(head, params, widths=widths)
   for name, capability in (('direct', 'conditional'), ('total', 'partial')):
     if getattr(head, capability) is None:
       notes.append(f'no {name} influence: {head.name} has no `{capability}`.')
@@ -155,10 +188,54 @@ def ask(
         f'no {name} influence: {labels} labels are more than {MAX_INFLUENCE}.'
       )
     else:
-      found[name] = propagation.influence(
-        head, *about, given_others=name == 'direct', **rows
+      counts[name] = propagation.influence(
+        head, params, given_others=name == 'direct'
       )
-  return found
+  return counts
+
+
+def remembered(
+  directory: RunDirectory, about: Sequence[str], *, rows: int = 2000
+) -> dict[str, Any]:
+  """What `explain` finds, as JSON, computed once and kept beside the run.
+
+  The data set is looked for where the run found it.
+
+  Args:
+    directory: of a run that is done.
+    about: some of QUESTIONS.
+    rows: test rows of each seed and fold.
+
+  Returns:
+    The fields of an `Explained`, NaN as None.
+
+  Raises:
+    RunDirectoryError: as `explain`.
+  """
+  if not directory.is_done:
+    refuse_unfinished(directory)
+  path = directory.path / 'explain' / 'asked.json'
+  # A run that was trained again says so in its results.
+  results = hashlib.sha256(directory.results_path.read_bytes()).hexdigest()
+  asked = {'about': list(about), 'rows': rows, 'results': results}
+  if path.exists():
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+      kept = json.loads(path.read_text())
+      if kept['asked'] == asked:
+        return kept['told']
+  found_in = experiment_flags.first_stage(
+    ['', f'--flagfile={directory.flags_path}'], ('data_dir',)
+  )
+  told = as_json(
+    explain(
+      directory, data_dir=found_in.get('data_dir', ''), rows=rows, about=about
+    )
+  )
+  with naming_path(path):
+    path.parent.mkdir(exist_ok=True)
+  content = json.dumps({'asked': asked, 'told': told}, indent=1) + '\n'
+  write_atomic(path, content.encode())
+  return told
 
 
 def write(directory: RunDirectory, told: Explained) -> list[str]:

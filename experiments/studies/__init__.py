@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from experiments.studies.classic import CLASSIC
 from experiments.studies.conflicts import CONFLICTS
 from experiments.studies.dependence import DEPENDENCE
+from experiments.studies.error_propagation import ERROR_PROPAGATION
 from experiments.studies.losses import LOSS_STUDY
 from experiments.studies.ranking import RANKING
 from experiments.studies.regret import REGRET
@@ -19,4 +20,5 @@ STUDIES: Mapping[str, Study] = {
   'softmax_vs_sigmoid': SOFTMAX_VS_SIGMOID,
   'ranking': RANKING,
   'conflicts': CONFLICTS,
+  'error_propagation': ERROR_PROPAGATION,
 }

@@ -5,12 +5,12 @@ decided wrongly, the labels behind it hear. Here a wrong decision is followed
 through a head: where accuracy is lost along the chain, which label moves which,
 and what another order would have decided.
 
-Every function takes (head, params, h, y) of any number of rows, `where` as in
-Batch and the `weight` of each row (0 is padding), and runs through the rows in
-blocks. A label that is unknown counts as 0 for the labels that hear it, and is
-itself not counted.
+Every question is asked of (head, params) and gives what `rows.over_rows` counts
+in a block of rows, so that several go through the rows together. A label that
+is unknown counts as 0 for the labels that hear it, and is itself not counted.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from mlc.base import FROZEN, Head, Params, require
-from mlc.explain.rows import Weight, Where, mean, over_rows
+from mlc.explain.rows import Count, mean
 
 
 class Positions(NamedTuple):
@@ -121,16 +121,8 @@ def free_run(
   return y
 
 
-def positions(
-  head: Head,
-  params: Params,
-  h: Float[Array, 'batch *dim'],
-  y: Float[Array, 'batch labels'],
-  *,
-  where: Where = None,
-  weight: Weight = None,
-) -> Positions:
-  """Teacher-forced against free-running accuracy of each label.
+def positions(head: Head, params: Params) -> Count:
+  """Teacher-forced against free-running accuracy of each label: `Positions`.
 
   Their difference is what a label loses to the errors before it.
   """
@@ -144,23 +136,16 @@ def positions(
       mean(decided == y, known), mean(greedy(params, h) == y, known)
     )
 
-  return over_rows(count, h, y, where, weight)
+  return count
 
 
-def flips(
-  head: Head,
-  params: Params,
-  h: Float[Array, 'batch *dim'],
-  y: Float[Array, 'batch labels'],
-  *,
-  where: Where = None,
-  weight: Weight = None,
-) -> Flips:
-  """Which decisions move when one is forced: the flip-propagation matrix.
+def flips(head: Head, params: Params) -> Count:
+  """Which decisions move when one is forced, the flip-propagation matrix.
 
   For heads whose logits hear the labels before, and no others (see
-  `free_run`), or none at all; 2 L forced passes over the rows.
+  `free_run`), or none at all; 2 L forced passes over the rows give `Flips`.
   """
+  require(head, 'logits', 'flips')
 
   def count(h, y, known, weight):
     def force(i):
@@ -175,35 +160,24 @@ def flips(
 
     return jax.lax.map(force, jnp.arange(y.shape[-1]))
 
-  return over_rows(count, h, y, where, weight)
+  return count
 
 
 def influence(
-  head: Head,
-  params: Params,
-  h: Float[Array, 'batch *dim'],
-  y: Float[Array, 'batch labels'],
-  *,
-  given_others: bool = True,
-  where: Where = None,
-  weight: Weight = None,
-) -> Influence:
+  head: Head, params: Params, *, given_others: bool = True
+) -> Count:
   """How label i moves the probability of label j, in any kind of head.
 
   Args:
     head: with `conditional`, or `partial` where the others are not given.
     params: of the head.
-    h: representations.
-    y: true labels.
     given_others: all labels but i and j are the true ones, so that the
       influence is direct; else they are unknown, so that it is all there is,
       whatever way it takes.
-    where: True where a label is known.
-    weight: of each row.
 
   Returns:
-    An `Influence`. On the diagonal it is 0 given the others, since label i is
-    asked without itself, and else 1.
+    What counts an `Influence`. On the diagonal it is 0 given the others, since
+    label i is asked without itself, and else 1.
   """
   capability = 'conditional' if given_others else 'partial'
   ask = require(head, capability, 'influence')
@@ -221,27 +195,15 @@ def influence(
 
     return jax.lax.map(force, jnp.arange(y.shape[-1]))
 
-  return over_rows(count, h, y, where, weight)
+  return count
 
 
-def orders(
-  head: Head,
-  params: Params,
-  h: Float[Array, 'batch *dim'],
-  y: Float[Array, 'batch labels'],
-  *,
-  where: Where = None,
-  weight: Weight = None,
-) -> Orders:
-  """How far chains agree that differ in nothing but their order.
+def orders(head: Head, params: Params) -> Count:
+  """How far chains agree that differ in nothing but their order: `Orders`.
 
   Args:
     head: of one chain, as `Head.member` of an ensemble.
     params: of M chains, stacked.
-    h: representations.
-    y: true labels.
-    where: True where a label is known.
-    weight: of each row.
   """
   greedy = require(head, 'greedy', 'orders')
   members = len(jax.tree.leaves(params)[0])
@@ -259,4 +221,18 @@ def orders(
       mean(differing, weight[:, None]),
     )
 
-  return over_rows(count, h, y, where, weight)
+  return count
+
+
+def of_members(
+  question: Callable[[Head, Params], Count], head: Head, params: Params
+) -> Count:
+  """Asks each of several heads, stacked on the leading axis of `params`."""
+
+  def count(h, y, known, weight):
+    def one(member):
+      return question(head, member)(h, y, known, weight)
+
+    return jax.lax.map(one, params)
+
+  return count

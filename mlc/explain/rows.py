@@ -1,6 +1,6 @@
 """Means over rows, in blocks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,8 +10,8 @@ from jaxtyping import Array, Bool, Float
 # Rows looked at together: a table of 2^14 vectors for them is 8 MiB.
 BLOCK = 128
 
-Where = Bool[Array, 'batch labels'] | None
-Weight = Float[Array, ' batch'] | None
+# (h, y, known, weight) of a block -> a tree of `Mean`; see `over_rows`.
+Count = Callable[..., Any]
 
 
 class Mean(NamedTuple):
@@ -29,24 +29,26 @@ def mean(value: Array, weight: Array) -> Mean:
 
 
 def over_rows(
-  count: Callable[..., Any],
-  h: Array,
-  y: Array,
-  where: Array | None,
-  weight: Array | None,
-) -> Any:
+  counts: Mapping[str, Count],
+  h: Float[Array, 'rows *dim'],
+  y: Float[Array, 'rows labels'],
+  *,
+  where: Bool[Array, 'rows labels'] | None = None,
+  weight: Float[Array, ' rows'] | None = None,
+) -> dict[str, Any]:
   """Adds what is counted over blocks of rows, and divides.
 
   Args:
-    count: (h, y, known, weight) of a block -> a tree of `Mean`. `known` [B, L]
-      is the weight of the row where the label is known, else 0.
+    counts: name -> (h, y, known, weight) of a block -> a tree of `Mean`. There
+      `known` [B, L] is the weight of the row where the label is known, else 0.
     h: representations.
     y: true labels.
     where: True where a label is known; None when every label is.
-    weight: of each row; None when all are 1.
+    weight: of each row, 0 for padding; None when all are 1.
 
   Returns:
-    The tree with a number in place of each `Mean`, NaN where nothing counted.
+    name -> the tree with a number in place of each `Mean`, NaN where nothing
+    counted.
   """
   rows = y.shape[0]
   weight = jnp.ones(rows, y.dtype) if weight is None else weight
@@ -63,7 +65,8 @@ def over_rows(
 
   def counted(inputs):
     (h, y, known, weight), real = inputs
-    return count(h, y, known * real[:, None], weight * real)
+    block = h, y, known * real[:, None], weight * real
+    return {name: count(*block) for name, count in counts.items()}
 
   def add(total, inputs):
     return jax.tree.map(jnp.add, total, counted(inputs)), None

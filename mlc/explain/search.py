@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from mlc.base import FROZEN, Head, Params, require
 from mlc.explain.propagation import rank_of
-from mlc.explain.rows import Weight, Where, mean, over_rows
+from mlc.explain.rows import Count, mean
 
 
 class Search(NamedTuple):
@@ -27,15 +27,8 @@ class Search(NamedTuple):
 
 
 def searches(
-  head: Head,
-  params: Params,
-  h: Float[Array, 'batch *dim'],
-  y: Float[Array, 'batch labels'],
-  *,
-  widths: Sequence[int] = (2, 5, 10),
-  where: Where = None,
-  weight: Weight = None,
-) -> dict[str, Search]:
+  head: Head, params: Params, *, widths: Sequence[int] = (2, 5, 10)
+) -> Count:
   """Greedy and beam decisions against those of `mode`.
 
   How good `mode` is itself, `head.exactness` says: up to
@@ -44,14 +37,11 @@ def searches(
   Args:
     head: with `greedy`, `mode` and `log_prob`, and for beams `logits`.
     params: of the head; no beam is tried where they have no label order.
-    h: representations.
-    y: true labels.
     widths: of the beams.
-    where: True where a label is known.
-    weight: of each row.
 
   Returns:
-    'greedy', 'beam_<width>' and 'mode' -> `Search`.
+    What counts 'greedy', 'beam_<width>' and 'mode' -> `Search` in a block of
+    rows, for `rows.over_rows`.
   """
   capabilities = ('greedy', 'mode', 'log_prob')
   greedy, mode, log_prob = (require(head, c, 'searches') for c in capabilities)
@@ -76,7 +66,7 @@ def searches(
       for name, decision in found.items()
     }
 
-  return over_rows(count, h, y, where, weight)
+  return count
 
 
 def beam(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # (knob, mean, low, high), sorted by the knob.
@@ -31,26 +32,9 @@ def line_panels(
   axes = figure.subplots(1, len(panels), squeeze=False)[0]
   methods = list(dict.fromkeys(m for _, curves in panels for m in curves))
   for axis, (title, curves) in zip(axes, panels, strict=True):
-    for method, points in curves.items():
-      i = methods.index(method)
-      knob, mean, low, high = np.asarray(points, np.float64).T
-      apart = 0.015 * (np.ptp(knob) or 1.0) * (i - (len(methods) - 1) / 2.0)
-      axis.errorbar(
-        knob + apart,
-        mean,
-        yerr=np.nan_to_num([mean - low, high - mean]),
-        label=method.replace('_', ' '),
-        color=_COLOURS[i % len(_COLOURS)],
-        marker=_MARKERS[i % len(_MARKERS)],
-        markersize=4.0,
-        linewidth=1.3,
-        capsize=2.0,
-      )
+    draw_lines(axis, curves, methods)
     axis.set_title(title, fontsize=9.0)
     axis.set_xlabel(x)
-    axis.spines[['top', 'right']].set_visible(False)
-    axis.grid(axis='y', color='#dddddd', linewidth=0.6)
-    axis.set_axisbelow(True)
   axes[0].set_ylabel(y)
   figure.legend(
     *axes[0].get_legend_handles_labels(),
@@ -59,3 +43,38 @@ def line_panels(
     frameon=False,
   )
   return figure
+
+
+def draw_lines(
+  axis: Axes, curves: Mapping[str, Points], methods: Sequence[str]
+) -> None:
+  """A line a method, in the colour and with the marker of its place.
+
+  Args:
+    axis: to draw on.
+    curves: method -> points.
+    methods: all that a figure shows, so that each looks the same everywhere.
+  """
+  for method, points in curves.items():
+    i = methods.index(method)
+    knob, mean, low, high = np.asarray(points, np.float64).T
+    apart = 0.015 * (np.ptp(knob) or 1.0) * (i - (len(methods) - 1) / 2.0)
+    axis.errorbar(
+      knob + apart,
+      mean,
+      yerr=np.nan_to_num([mean - low, high - mean]),
+      label=method.replace('_', ' '),
+      color=colour(i),
+      marker=_MARKERS[i % len(_MARKERS)],
+      markersize=4.0,
+      linewidth=1.3,
+      capsize=2.0,
+    )
+  axis.spines[['top', 'right']].set_visible(False)
+  axis.grid(axis='y', color='#dddddd', linewidth=0.6)
+  axis.set_axisbelow(True)
+
+
+def colour(i: int) -> str:
+  """Of the method at place i."""
+  return _COLOURS[i % len(_COLOURS)]

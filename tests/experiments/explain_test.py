@@ -78,7 +78,7 @@ def test_a_chain_is_explained(chains, command, contents):
 def test_a_head_without_order_tells_its_conditionals(finished):
   told = explain(finished, rows=20)
   assert told.rank is None
-  assert set(told.found) == {'searches', 'direct', 'total'}
+  assert set(told.found) == {'positions', 'searches', 'direct', 'total'}
   assert any('no label order' in note for note in told.notes)
   np.testing.assert_allclose(told.found['direct'].size, 0.0, atol=1e-6)
   assert set(explanation.tables(told)) == {'labels.csv', 'searches.csv'}

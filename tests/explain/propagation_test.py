@@ -48,13 +48,15 @@ def drawn(seed=1, labels=LABELS):
   )
 
 
-def ask(function, head, params, h, y, **options):
+def ask(question, head, params, h, y, **options):
   """Compiled, with masks as arguments."""
   masks = {k: options.pop(k) for k in ('where', 'weight') if k in options}
-  call = quick_jit(
-    lambda params, h, y, masks: function(head, params, h, y, **masks, **options)
-  )
-  return jax.device_get(call(params, h, y, masks))
+
+  def call(params, h, y, masks):
+    counts = {'asked': question(head, params, **options)}
+    return rows.over_rows(counts, h, y, **masks)
+
+  return jax.device_get(quick_jit(call)(params, h, y, masks))['asked']
 
 
 class Loops:
@@ -339,7 +341,6 @@ def test_a_forced_pass_without_force_is_the_greedy_pass():
 
 def test_a_head_that_cannot_says_so():
   head = ensemble(classifier_chain(LABELS), 2)
-  h, y, *_ = drawn()
-  for function in (propagation.positions, propagation.flips, search.searches):
+  for question in (propagation.positions, propagation.flips, search.searches):
     with pytest.raises(MissingCapabilityError, match='ensemble_classifier'):
-      function(head, {}, h, y)
+      question(head, {})
