@@ -328,10 +328,12 @@ def parse(argv: Sequence[str]) -> list[str]:
     experiment_flags.define(option, FLAGS)
   experiment_flags.define_places(FLAGS)
   options = {o.name: o for o in experiment_flags.options_of(Experiment)}
-  for option in (
-    options['metric_convention'],
-    *experiment_flags.decoder_options(names),
-    *experiment_flags.options_of(RuleOptions),
+  for option in experiment_flags.merged(
+    (
+      options['metric_convention'],
+      *experiment_flags.decoder_options(names),
+      *experiment_flags.options_of(RuleOptions),
+    )
   ):
     experiment_flags.define(option, FLAGS, optional=True)
   return FLAGS(list(argv))

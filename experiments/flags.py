@@ -11,7 +11,6 @@ import dataclasses
 import inspect
 import re
 import sys
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -24,6 +23,17 @@ from experiments.config import (
   Experiment,
   RuleOptions,
   Search,
+)
+from experiments.kinds import (
+  Several,
+  TupleSerializer,
+  fits,
+  fitted,
+  names,
+  parser_of,
+  plain,
+  several_said,
+  together,
 )
 from mlc.base import lookup
 from mlc.methods import (
@@ -61,44 +71,16 @@ REQUIRED = inspect.Parameter.empty
 
 
 class Option(NamedTuple):
-  """One flag to be: name, type, default and the line that explains it."""
+  """One flag to be: name, type, default and the line that explains it.
+
+  `owner` is the method, encoder, loss or decoder whose option it is.
+  """
 
   name: str
   kind: Any
   default: Any
   help: str
-
-
-class _TupleParser(flags.ArgumentParser):
-  """Comma-separated values of one type."""
-
-  def __init__(self, element: Callable[[str], Any]):
-    super().__init__()
-    self._element = element
-    self.syntactic_help = self.flag_type()
-
-  def parse(self, argument):
-    if isinstance(argument, str):
-      argument = names(argument)
-    return tuple(self._element(part) for part in argument)
-
-  def flag_type(self):
-    what = {str: 'names', float: 'numbers'}[self._element]
-    return f'comma-separated {what}'
-
-
-def names(text: str) -> tuple[str, ...]:
-  """The parts of a comma-separated text.
-
-  `name,option=value` is one part: a data set may have options.
-  """
-  parts = re.split(r',(?!\s*\w+=)', text)
-  return tuple(part.strip() for part in parts if part.strip())
-
-
-class _TupleSerializer(flags.ArgumentSerializer):
-  def serialize(self, value):
-    return ','.join(str(part) for part in value)
+  owner: str = ''
 
 
 def options_of(source: Any, prefix: str = '') -> list[Option]:
@@ -153,22 +135,30 @@ def define(
   if optional or default is REQUIRED:
     default = None
   kwargs: dict[str, Any] = {'flag_values': values, 'module_name': sys.argv[0]}
-  kind = option.kind
+  kind = plain(option.kind)
   if typing.get_origin(kind) is Literal:
     choices = list(typing.get_args(kind))
     flags.DEFINE_enum(option.name, default, choices, option.help, **kwargs)
   elif typing.get_origin(kind) is tuple:
     flags.DEFINE(
-      _TupleParser(typing.get_args(kind)[0]),
+      parser_of(kind),
       option.name,
       default,
       option.help,
-      serializer=_TupleSerializer(),
+      serializer=TupleSerializer(),
+      **kwargs,
+    )
+  elif isinstance(kind, Several):
+    # Each has its own default: none is stated.
+    flags.DEFINE(
+      parser_of(kind),
+      option.name,
+      None,
+      option.help,
+      serializer=flags.ArgumentSerializer(),
       **kwargs,
     )
   else:
-    if isinstance(kind, types.UnionType):
-      kind = next(k for k in typing.get_args(kind) if k is not type(None))
     definers: dict[type, Callable[..., Any]] = {
       bool: flags.DEFINE_bool,
       int: flags.DEFINE_integer,
@@ -178,6 +168,31 @@ def define(
     definers[kind](option.name, default, option.help, **kwargs)
 
 
+def merged(options: Iterable[Option]) -> list[Option]:
+  """One option for each name.
+
+  Where owners take it in different kinds (choices or types) it takes what fits
+  any of them, and the help says who takes what.
+  """
+  by_name: dict[str, dict[str, Option]] = {}
+  for option in options:
+    by_name.setdefault(option.name, {})[option.owner] = option
+  return [_one(list(same.values())) for same in by_name.values()]
+
+
+def _one(same: Sequence[Option]) -> Option:
+  first = same[0]
+  helps = together((o.owner, o.help) for o in same)
+  text = first.help
+  if len(helps) > 1:
+    text = ' '.join(f'[{", ".join(of)}] {help}' for of, help in helps)
+  if all(o.kind == first.kind for o in same):
+    return first._replace(help=text)
+  return first._replace(
+    kind=Several({o.owner: o.kind for o in same}), help=text
+  )
+
+
 def selectable_options(
   methods: Iterable[str],
   encoder: str,
@@ -185,19 +200,22 @@ def selectable_options(
   resampling: str,
   decoders: Iterable[str],
 ) -> list[Option]:
-  """The options that exist for what has been selected."""
-  options: dict[str, Option] = {}
+  """The options that exist for what has been selected, each with its owner."""
   sources = [
-    *((HEAD, lookup(m, METHODS, 'method').head) for m in methods),
-    (ENCODER, lookup(encoder, ENCODERS, 'encoder')),
-    (RESAMPLING, lookup(resampling, RESAMPLERS, 'resampling')),
+    *((HEAD, m, lookup(m, METHODS, 'method').head) for m in methods),
+    (ENCODER, encoder, lookup(encoder, ENCODERS, 'encoder')),
+    (RESAMPLING, resampling, lookup(resampling, RESAMPLERS, 'resampling')),
   ]
   if loss:
-    sources.append((LOSS, lookup(loss, LOSSES, 'loss')))
-  for prefix, factory in sources:
-    for option in options_of(factory, prefix):
-      options.setdefault(option.name, option)
-  return [*options.values(), *decoder_options(decoders)]
+    sources.append((LOSS, loss, lookup(loss, LOSSES, 'loss')))
+  return [
+    *(
+      option._replace(owner=owner)
+      for prefix, owner, factory in sources
+      for option in options_of(factory, prefix)
+    ),
+    *decoder_options(decoders),
+  ]
 
 
 def options_for_experiment(experiment: Experiment) -> list[Option]:
@@ -212,13 +230,12 @@ def options_for_experiment(experiment: Experiment) -> list[Option]:
 
 
 def decoder_options(decoders: Iterable[str]) -> list[Option]:
-  """The options of some decoders; equal names are one flag."""
-  options: dict[str, Option] = {}
-  for name in decoders:
-    factory = lookup(name, DECODERS, 'decoder')
-    for option in options_of(factory, DECODER):
-      options.setdefault(option.name, option)
-  return list(options.values())
+  """The options of some decoders, each with its owner."""
+  return [
+    option._replace(owner=name)
+    for name in decoders
+    for option in options_of(lookup(name, DECODERS, 'decoder'), DECODER)
+  ]
 
 
 def with_decoders(
@@ -238,20 +255,44 @@ def with_decoders(
 def with_options(
   experiment: Experiment, options: Mapping[str, Any]
 ) -> Experiment:
-  """The experiment with those of the options that exist for it.
+  """The experiment with those of the options that exist for it and fit it.
 
   One that states a default is left out, so that equal experiments are equal.
   """
-  exist = {
-    option.name: option.default for option in options_for_experiment(experiment)
+  exist = {o.name: o for o in merged(options_for_experiment(experiment))}
+  fitting = {
+    name: fitted(exist[name].kind, value)
+    for name, value in options.items()
+    if name in exist and fits(exist[name].kind, value)
   }
-  merged = {**experiment.options, **options}
   kept = {
     name: value
-    for name, value in merged.items()
-    if name in exist and value != exist[name]
+    for name, value in {**experiment.options, **fitting}.items()
+    if name in exist and value != exist[name].default
   }
   return dataclasses.replace(experiment, options=kept)
+
+
+def passed_over(
+  experiments: Iterable[Experiment], options: Mapping[str, Any]
+) -> list[str]:
+  """For each option that fits some experiments and not others a sentence."""
+  exist = [o for e in experiments for o in options_for_experiment(e)]
+  sentences = []
+  for option in merged(exist):
+    value = options.get(option.name)
+    if value is None or not isinstance(option.kind, Several):
+      continue
+    kinds = option.kind.kinds
+    missed = {k: of for k, of in kinds.items() if not fits(of, value)}
+    if missed:
+      who = ', '.join(owner for owner in kinds if owner not in missed)
+      others = '; '.join(several_said(Several(missed)))
+      sentences.append(
+        f'--{option.name}={value} is for {who}, and changes nothing for others '
+        f'({others}).'
+      )
+  return sentences
 
 
 def options_for(
@@ -264,8 +305,9 @@ def options_for(
   """
   taken = {}
   for option in options_of(factory, prefix):
-    if given.get(option.name) is not None:
-      taken[option.name.removeprefix(prefix)] = given[option.name]
+    value = given.get(option.name)
+    if value is not None:
+      taken[option.name.removeprefix(prefix)] = value
     elif option.default is REQUIRED:
       raise ValueError(
         f'{factory.__name__} needs --{option.name}: {option.help}'
@@ -303,12 +345,14 @@ def define_experiment(argv: Sequence[str], values: flags.FlagValues) -> None:
   for part in (Experiment, *PARTS.values()):
     for option in options_of(part):
       define(option, values)
-  for option in selectable_options(
-    [method],
-    chosen.get('encoder', Experiment.encoder),
-    chosen.get('loss') or default.loss,
-    chosen.get('resampling', DataOptions.resampling),
-    decoders or (default.decoder,),
+  for option in merged(
+    selectable_options(
+      [method],
+      chosen.get('encoder', Experiment.encoder),
+      chosen.get('loss') or default.loss,
+      chosen.get('resampling', DataOptions.resampling),
+      decoders or (default.decoder,),
+    )
   ):
     define(option, values)
 

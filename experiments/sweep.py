@@ -91,7 +91,7 @@ def parse(argv: Sequence[str]) -> list[str]:
     selected,
   )
   options = (experiment_flags.options_for_experiment(e) for e in planned)
-  for option in {o.name: o for part in options for o in part}.values():
+  for option in experiment_flags.merged(o for part in options for o in part):
     experiment_flags.define(option, FLAGS, optional=True)
   return FLAGS(list(argv))
 
@@ -107,6 +107,8 @@ def main(argv: Sequence[str]) -> int:
       methods_of(FLAGS.methods, study),
       given(),
     )
+    for sentence in experiment_flags.passed_over(experiments, given()):
+      print(sentence)
     for dataset in dict.fromkeys(e.data.dataset for e in experiments):
       sources.find(dataset, data_dir=FLAGS.data_dir)
     directory = pathlib.Path(FLAGS.workdir) / FLAGS.study
