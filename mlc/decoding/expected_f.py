@@ -1,6 +1,7 @@
 """The decision that the F-measure by example asks for."""
 
 import math
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,17 @@ from mlc.base import (
   Params,
 )
 from mlc.decoding import fit
+from mlc.expected_f import (
+  decision,
+  product_decision,
+  sample_decision,
+  values,
+)
 from mlc.rules import Rules, best_of_table, worst
+
+# q + r of beta^2 = q / r up to which marginals are enough for independent
+# labels: 2 for beta = 1, 5 for 2 and for 0.5.
+_MOST_PLACES = 20
 
 
 def expected_f(beta: float = 1.0, *, num_samples: int = 1000) -> Decoder:
@@ -25,18 +36,19 @@ def expected_f(beta: float = 1.0, *, num_samples: int = 1000) -> Decoder:
       d = argmax_d sum_y p(y | h) F(y, d),  F(0, 0) = 1
       F(y, d) = (1 + beta^2) sum_j y_j d_j / (beta^2 |y| + |d|)
 
-  Found among all 2^L vectors from P(y_j = 1, |y| = s | h), see
-  `distribution.expected_f_decision`: exact, as far as these are. A head that
-  cannot tell them is asked for its table, and failing that for samples.
+  Found among all 2^L vectors: from the marginals where labels are independent,
+  else from P(y_j = 1, |y| = s | h), exact as far as these are. A head that
+  cannot tell them is asked for its table, and failing that for samples. See
+  `mlc.expected_f` for all three.
 
   Args:
     beta: weight of recall beside precision, > 0.
     num_samples: draws a row, where there is no other way.
 
   Returns:
-    The decoder, named `f_beta` for beta = 1, else `f_beta_<beta>`. It needs one
-    of `cardinality_marginals`, `joint`, `sample`. Without a key it draws the
-    same samples each time.
+    The decoder, named `f_beta` for beta = 1, else `f_beta_<beta>`. It needs
+    `marginals` of independent labels, or one of `cardinality_marginals`,
+    `joint`, `sample`. Without a key it draws the same samples each time.
 
   Raises:
     ValueError: beta is not a positive number, or num_samples is below 1.
@@ -52,6 +64,8 @@ def expected_f(beta: float = 1.0, *, num_samples: int = 1000) -> Decoder:
       f'expected_f: num_samples is {num_samples}, expected at least 1.'
     )
   name = 'f_beta' if beta == 1.0 else f'f_beta_{beta:g}'
+  squared = Fraction(str(beta)) ** 2
+  few = squared.numerator + squared.denominator <= _MOST_PLACES
 
   def decide(
     head: Head,
@@ -62,12 +76,21 @@ def expected_f(beta: float = 1.0, *, num_samples: int = 1000) -> Decoder:
     key: Key | None = None,
   ) -> Float[Array, 'batch labels']:
     del state
-    marginals, p_empty = by_size(head, params, h, key)
-    return distribution.expected_f_decision(marginals, p_empty, beta)[0]
+    source = _source(head, name, few)
+    if source == 'marginals':
+      p = head.marginals(params, h, key=key)
+      return product_decision(p, squared)[0]
+    if source == 'sample':
+      return sample_decision(drawn(head, params, h, key), beta)[0]
+    return decision(*by_size(head, params, h, key), beta)[0]
+
+  def drawn(head, params, h, key):
+    key = jax.random.key(0) if key is None else key
+    return head.sample(params, key, h, num_samples)
 
   def by_size(head, params, h, key):
     """P(y_j = 1, |y| = s | h) and P(y = 0 | h)."""
-    source = _source(head, name)
+    source = _source(head, name, False)
     if source == 'cardinality_marginals':
       marginals = head.cardinality_marginals(params, h)
       return marginals, _p_empty(head, params, h, marginals)
@@ -75,13 +98,12 @@ def expected_f(beta: float = 1.0, *, num_samples: int = 1000) -> Decoder:
       table = head.joint(params, h)
       marginals = distribution.table_cardinality_marginals(table)
       return marginals, jnp.exp(table[:, 0])
-    key = jax.random.key(0) if key is None else key
-    samples = head.sample(params, key, h, num_samples)
+    samples = drawn(head, params, h, key)
     marginals = distribution.sample_cardinality_marginals(samples)
     return marginals, jnp.mean(jnp.all(samples == 0, axis=-1), axis=0)
 
   def exactness(head: Head) -> Exactness:
-    source = _source(head, name)
+    source = _source(head, name, few)
     return 'estimated' if source == 'sample' else head.exactness[source]
 
   def within(
@@ -95,8 +117,7 @@ def expected_f(beta: float = 1.0, *, num_samples: int = 1000) -> Decoder:
   ) -> Float[Array, 'batch labels']:
     del state
     marginals, p_empty = by_size(head, params, h, key)
-    values = distribution.expected_f_values(marginals, p_empty, beta)
-    return best_of_table(rules, values)
+    return best_of_table(rules, values(marginals, p_empty, beta))
 
   def within_exactness(head: Head) -> Exactness:
     _refuse_many(head, name)
@@ -115,8 +136,10 @@ def _refuse_many(head: Head, name: str) -> None:
     )
 
 
-def _source(head: Head, name: str) -> str:
-  """The most exact of what the head can tell."""
+def _source(head: Head, name: str, few: bool) -> str:
+  """The cheapest of the most exact of what the head can tell."""
+  if few and head.independent and head.marginals is not None:
+    return 'marginals'
   for capability in ('cardinality_marginals', 'joint', 'sample'):
     if getattr(head, capability) is not None:
       return capability

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mlc import distribution, expected_jaccard
+from mlc import distribution, expected_f, expected_jaccard
 from mlc.metrics.metric import Direction
 
 # The k of precision_at_k.
@@ -148,7 +148,7 @@ def f_example(beta: float = 1.0) -> Criterion:
   def bayes(log_joint: Array) -> Array:
     marginals = distribution.table_cardinality_marginals(log_joint)
     p_empty = jnp.exp(log_joint[..., 0])
-    return distribution.expected_f_decision(marginals, p_empty, beta)[0]
+    return expected_f.decision(marginals, p_empty, beta)[0]
 
   name = f'f{beta:g}_example'
   return Criterion(name, 'decisions', 'higher', expected, bayes)

@@ -1,11 +1,13 @@
 """Every decoder is optimal for its loss: all 2^L decisions are tried."""
 
+from fractions import Fraction
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mlc import decoding, distribution, expected_jaccard
+from mlc import decoding, distribution, expected_f, expected_jaccard
 from mlc.heads.product import product
 
 SIZES = range(1, 9)
@@ -124,7 +126,7 @@ def test_f_beta_is_optimal(num_labels, beta, table_head, random_tables):
 @pytest.mark.parametrize('beta', [0.5, 1.0, 2.0])
 def test_the_expected_f_of_the_decision_is_returned(beta, random_tables):
   tables = random_tables(0, JOINTS_PER_SIZE, 6)
-  _, value = distribution.expected_f_decision(
+  _, value = expected_f.decision(
     distribution.table_cardinality_marginals(tables),
     jnp.exp(tables[:, 0]),
     beta,
@@ -204,10 +206,21 @@ def test_independent_labels_need_no_table(num_labels):
     (decoding.jaccard(), jaccard_table(num_labels), None),
     (decoding.hamming_nonempty(), hamming_table(num_labels), named),
     (decoding.subset_nonempty(), np.eye(2**num_labels), named),
+    # 0.3^2 = 9/100 has too many places, and takes the way of other heads.
+    *(
+      (decoding.expected_f(beta), f_table(num_labels, beta), None)
+      for beta in (0.3, 0.5, 1.0, 2.0)
+    ),
   ):
     decisions = decide(decoder, head, logits)
     missing = shortfall(tables, decisions, values, allowed)
     assert missing.max() < 2e-6, decoder.name
+  for squared in (Fraction(1, 4), Fraction(4), Fraction(9, 4)):
+    p = head.marginals(logits, h)
+    _, value = expected_f.product_decision(p, squared)
+    values = f_table(num_labels, float(squared) ** 0.5)
+    best = np.exp(np.asarray(tables, float)) @ values
+    np.testing.assert_allclose(value, best.max(-1), atol=2e-6)
   _, value = expected_jaccard.product_decision(head.marginals(logits, h))
   best = np.exp(np.asarray(tables, float)) @ jaccard_table(num_labels)
   np.testing.assert_allclose(value, best.max(-1), atol=2e-6)
@@ -260,9 +273,7 @@ def test_the_search_over_sizes_spans_blocks():
   p = jnp.asarray(1 / (1 + np.exp(-logits)), jnp.float32)
   marginals = distribution.product_cardinality_marginals(p)
   p_empty = jnp.exp(distribution.product_log_prob_empty(p))
-  decision, value = jax.jit(distribution.expected_f_decision)(
-    marginals, p_empty
-  )
+  decision, value = jax.jit(expected_f.decision)(marginals, p_empty)
 
   size = np.arange(1, num_labels + 1)
   gain = np.asarray(marginals, float) @ (1 / (size[:, None] + size[None]))
@@ -274,6 +285,13 @@ def test_the_search_over_sizes_spans_blocks():
   sizes = np.asarray(decision).sum(-1).astype(int)
   assert sizes.min() == 0
   assert sizes.max() > 128
+  np.testing.assert_allclose(
+    best[sizes, np.arange(batch)], best.max(0), atol=1e-6
+  )
+  # The other way for independent labels.
+  again, value = jax.jit(expected_f.product_decision)(p)
+  np.testing.assert_allclose(value, best.max(0), atol=1e-6)
+  sizes = np.asarray(again).sum(-1).astype(int)
   np.testing.assert_allclose(
     best[sizes, np.arange(batch)], best.max(0), atol=1e-6
   )
