@@ -37,7 +37,7 @@ from mlc.data import sources
 from mlc.explain import propagation, search
 from mlc.explain.propagation import of_members
 from mlc.explain.rows import Count, over_rows
-from mlc.numerics import take_rows
+from mlc.numerics import jit_once, take_rows
 from mlc.report.figures import saved
 from mlc.run_directory import (
   RunDirectory,
@@ -96,7 +96,7 @@ def explain(
     raise RunDirectoryError(f'{directory.path} has no test rows to look at.')
   notes: list[str] = []
 
-  @jax.jit
+  @jit_once
   def asked(data, params, index, weight):
     def one(run):
       params, index, weight = run

@@ -7,13 +7,14 @@ from jaxtyping import Array, Float
 
 from mlc.base import Head, Key
 from mlc.heads.product import product
+from mlc.heads.self_attention import attend
 from mlc.numerics import dropout as drop
 
 
 def label_query(
   num_labels: int,
   *,
-  groups: int = 0,
+  groups: int = 100,
   tokens: int = 4,
   width: int = 64,
   heads: int = 4,
@@ -34,11 +35,11 @@ def label_query(
   say. Between queries only features pass, in self-attention, and at depth 1,
   where the queries are still the embeddings, nothing of h does.
 
-  With groups = 0 there is one query a label (Query2Label): labels in another
-  order give the same in that order. Otherwise consecutive labels share a query,
-  and w_j tells them apart (ML-Decoder's group decoding): for many labels, since
-  time and memory grow with the number of queries (at 983 labels a step with 100
-  groups takes a tenth of the time). The order of the labels matters then.
+  Up to as many labels as `groups` there is one query a label (Query2Label):
+  labels in another order give the same in that order. Beyond, consecutive
+  labels share a query, and w_j tells them apart (ML-Decoder's group decoding,
+  100 groups as in its published code), since time and memory grow with the
+  number of queries. The order of the labels matters then.
 
   Of h [batch, dim] `tokens` linear maps are the tokens; of h [batch, T, dim]
   the T tokens themselves are, each projected to `width`. They are a set: to
@@ -46,7 +47,7 @@ def label_query(
 
   Args:
     num_labels: L.
-    groups: number of queries, at most; 0 is one for each label.
+    groups: number of queries, at most; 0 is one for each label, however many.
     tokens: T, made from one vector; at 1 there is nothing to choose from.
     width: of a query and of a token inside, a multiple of `heads`.
     heads: of the attention.
@@ -135,11 +136,13 @@ class _Decoder(nn.Module):
     # A sum, not a broadcast: on a mesh it is sharded as f is.
     nothing = jnp.zeros_like(f[:, :1])
     if self.self_attention:
-      attend = nn.MultiHeadDotProductAttention(self.heads, name=f'among_{t}')
-      branch = attend(nn.LayerNorm(name=f'norm_{t}_0')(q))
+      among = nn.MultiHeadDotProductAttention(
+        self.heads, name=f'among_{t}', attention_fn=attend
+      )
+      branch = among(nn.LayerNorm(name=f'norm_{t}_0')(q))
       q = q + drop(keys[0], branch + nothing, self.dropout)
-    attend = nn.MultiHeadDotProductAttention(self.heads, name=f'across_{t}')
-    branch = attend(nn.LayerNorm(name=f'norm_{t}_1')(q) + nothing, f)
+    across = nn.MultiHeadDotProductAttention(self.heads, name=f'across_{t}')
+    branch = across(nn.LayerNorm(name=f'norm_{t}_1')(q) + nothing, f)
     q = q + drop(keys[1], branch, self.dropout)
     branch = nn.LayerNorm(name=f'norm_{t}_2')(q)
     branch = nn.relu(nn.Dense(2 * self.width, name=f'wide_{t}')(branch))

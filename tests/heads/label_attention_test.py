@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from mlc.heads.binary_relevance import binary_relevance
 from mlc.heads.label_attention import label_attention
+from mlc.heads.self_attention import attend
 
 quick_jit = functools.partial(
   jax.jit, compiler_options={'xla_backend_optimization_level': 0}
@@ -66,6 +68,24 @@ def test_dropout_needs_a_key():
   one, two = (logits(params, h, key=jax.random.key(s)) for s in (0, 1))
   assert (one != calm).any() and (one != two).any()
   np.testing.assert_array_equal(one, logits(params, h, key=jax.random.key(0)))
+
+
+@pytest.mark.slow
+def test_many_queries_are_looked_at_in_blocks():
+  """Values and gradients of attention that holds all its weights."""
+  rng = np.random.default_rng(0)
+  inputs = rng.normal(size=(3, 2, 300, 2, 3)).astype(np.float32)
+
+  def both(attention):
+    def total(inputs):
+      found = attention(*inputs)
+      return jnp.sum(found**2), found
+
+    return quick_jit(jax.grad(total, has_aux=True))(inputs)
+
+  found, expected = both(attend), both(nn.dot_product_attention)
+  for a, b in zip(found, expected, strict=True):
+    np.testing.assert_allclose(a, b, atol=3e-6)
 
 
 @pytest.mark.parametrize(
