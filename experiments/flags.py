@@ -13,7 +13,7 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from absl import flags
 
@@ -25,15 +25,16 @@ from experiments.config import (
   Search,
 )
 from experiments.kinds import (
+  Option,
   Several,
   TupleSerializer,
   fits,
   fitted,
+  merged,
   names,
   parser_of,
   plain,
   several_said,
-  together,
 )
 from mlc.base import lookup
 from mlc.methods import (
@@ -68,19 +69,6 @@ _TABLES: Mapping[str, Mapping[str, Any]] = {
 HEAD, ENCODER, LOSS, DECODER = 'model.', 'encoder.', 'loss.', 'decoder.'
 RESAMPLING = 'resampling.'
 REQUIRED = inspect.Parameter.empty
-
-
-class Option(NamedTuple):
-  """One flag to be: name, type, default and the line that explains it.
-
-  `owner` is the method, encoder, loss or decoder whose option it is.
-  """
-
-  name: str
-  kind: Any
-  default: Any
-  help: str
-  owner: str = ''
 
 
 def options_of(source: Any, prefix: str = '') -> list[Option]:
@@ -166,31 +154,6 @@ def define(
       str: flags.DEFINE_string,
     }
     definers[kind](option.name, default, option.help, **kwargs)
-
-
-def merged(options: Iterable[Option]) -> list[Option]:
-  """One option for each name.
-
-  Where owners take it in different kinds (choices or types) it takes what fits
-  any of them, and the help says who takes what.
-  """
-  by_name: dict[str, dict[str, Option]] = {}
-  for option in options:
-    by_name.setdefault(option.name, {})[option.owner] = option
-  return [_one(list(same.values())) for same in by_name.values()]
-
-
-def _one(same: Sequence[Option]) -> Option:
-  first = same[0]
-  helps = together((o.owner, o.help) for o in same)
-  text = first.help
-  if len(helps) > 1:
-    text = ' '.join(f'[{", ".join(of)}] {help}' for of, help in helps)
-  if all(o.kind == first.kind for o in same):
-    return first._replace(help=text)
-  return first._replace(
-    kind=Several({o.owner: o.kind for o in same}), help=text
-  )
 
 
 def selectable_options(

@@ -1,12 +1,25 @@
-"""What a flag may hold: how a text becomes a value of an option's kind."""
+"""Options and their kinds: what a flag may hold, and how a text becomes it."""
 
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from absl import flags
+
+
+class Option(NamedTuple):
+  """One flag to be: name, type, default and the line that explains it.
+
+  `owner` is the method, encoder, loss or decoder whose option it is.
+  """
+
+  name: str
+  kind: Any
+  default: Any
+  help: str
+  owner: str = ''
 
 
 class TupleParser(flags.ArgumentParser):
@@ -142,3 +155,28 @@ def together(pairs: Iterable[tuple[str, Any]]) -> list[tuple[list[str], Any]]:
     else:
       found.append(([owner], what))
   return found
+
+
+def merged(options: Iterable[Option]) -> list[Option]:
+  """One option for each name.
+
+  Where owners take it in different kinds (choices or types) it takes what fits
+  any of them, and the help says who takes what.
+  """
+  by_name: dict[str, dict[str, Option]] = {}
+  for option in options:
+    by_name.setdefault(option.name, {})[option.owner] = option
+  return [_one(list(same.values())) for same in by_name.values()]
+
+
+def _one(same: Sequence[Option]) -> Option:
+  first = same[0]
+  helps = together((o.owner, o.help) for o in same)
+  text = first.help
+  if len(helps) > 1:
+    text = ' '.join(f'[{", ".join(of)}] {help}' for of, help in helps)
+  if all(o.kind == first.kind for o in same):
+    return first._replace(help=text)
+  return first._replace(
+    kind=Several({o.owner: o.kind for o in same}), help=text
+  )

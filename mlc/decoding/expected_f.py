@@ -82,7 +82,8 @@ def expected_f(beta: float = 1.0, *, num_samples: int = 1000) -> Decoder:
       return product_decision(p, squared)[0]
     if source == 'sample':
       return sample_decision(drawn(head, params, h, key), beta)[0]
-    return decision(*by_size(head, params, h, key), beta)[0]
+    marginals, p_empty = by_size(head, params, h, key)
+    return decision(marginals, p_empty, beta)[0]
 
   def drawn(head, params, h, key):
     key = jax.random.key(0) if key is None else key

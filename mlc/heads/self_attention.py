@@ -8,8 +8,9 @@ from jaxtyping import Array, Float
 from mlc.base import Key
 from mlc.numerics import dropout as drop
 
-# Tokens up to which the weights of all queries are there at once, and queries
-# that are looked at together beyond: 128 MiB for 64 rows, 4 heads, 1,000 tokens.
+# Tokens up to which the weights of all queries are there at once; beyond,
+# queries that are looked at together: 128 MiB for 64 rows, 4 heads, 1,000
+# tokens.
 _MOST_AT_ONCE, _QUERIES = 256, 128
 
 
