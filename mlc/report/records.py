@@ -205,7 +205,8 @@ def labels(records: Sequence[Record]) -> dict[str, str]:
   """run_id -> the name of the run in tables: its method.
 
   Where a method occurs twice on a data set, the name says in brackets what
-  differs, so that numbers of different settings are never taken for one.
+  differs, so that numbers of different settings are never taken for one. An
+  option that a run does not state has its default.
   """
   names = {}
   for record in records:
@@ -216,8 +217,17 @@ def labels(records: Sequence[Record]) -> dict[str, str]:
     ]
     # A run without settings, one that failed early, tells nothing apart.
     facts = [_facts(r) for r in same if r.settings]
-    differs = [key for key in _facts(record) if _differs(key, facts)]
-    said = ', '.join(f'{key}={_facts(record)[key]}' for key in differs)
+    mine = _facts(record)
+    differs = [
+      key
+      for key in dict.fromkeys([*mine, *(k for fact in facts for k in fact)])
+      if _differs(key, facts)
+    ]
+    said = ', '.join(
+      f'{key}={mine.get(key, "default")}'
+      for key in differs
+      if key in mine or (record.settings and '.' in key)
+    )
     names[record.run_id] = (
       f'{record.method} ({said})' if said else record.method
     )

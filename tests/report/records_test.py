@@ -215,6 +215,23 @@ def test_a_run_that_failed_is_told_apart_by_what_it_was_to_be(record_of):
   assert module.labels([*done, nothing]) == {**names, 'c': 'm (c)'}
 
 
+def test_an_option_that_is_not_stated_has_its_default(record_of):
+  values = {('test', 'd', 'map'): [0.5]}
+  stated = [{}, {'model.order': 'random'}, {'model.order': 'frequency'}]
+  runs = [
+    dataclasses.replace(
+      record_of('chain', values, settings={'epochs': 5, **options}),
+      run_id=str(i),
+    )
+    for i, options in enumerate(stated)
+  ]
+  assert module.labels(runs) == {
+    '0': 'chain (model.order=default)',
+    '1': 'chain (model.order=random)',
+    '2': 'chain (model.order=frequency)',
+  }
+
+
 def test_two_runs_that_agree_in_all_they_say_are_told_apart_by_id(record_of):
   values = {('test', 'd', 'map'): [0.5]}
   runs = [
