@@ -190,17 +190,20 @@ def lay_out(
   """The experiments of a study, with some values changed by flags."""
   plain = {k: v for k, v in changes.items() if '.' not in k}
   dotted = {k: v for k, v in changes.items() if '.' in k}
-  out = []
+  out: list[Experiment] = []
   for dataset in datasets:
     for method in methods:
       lookup(method, METHODS, 'method')
       stated = study.conditions(dataset, method)
+      alike: dict[str, Experiment] = {}
       for one in [stated] if isinstance(stated, Experiment) else stated:
         made = replace(one, study=name, **plain)
         made = experiment_flags.resolved(made)
-        out.append(experiment_flags.with_options(made, dotted))
-  # A flag may level what told two apart.
-  return list({run_id(config_of(made)): made for made in out}.values())
+        made = experiment_flags.with_options(made, dotted)
+        # A flag may level what told two apart.
+        alike[run_id(config_of(made))] = made
+      out += alike.values()
+  return out
 
 
 def say_plan(

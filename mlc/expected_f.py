@@ -97,6 +97,7 @@ def sample_decision(
 
   def weight(k):
     k = jnp.maximum(k, 1).astype(samples.dtype)
+    k = jnp.expand_dims(k, range(size.ndim + 1 - k.ndim))
     return 1.0 / (beta**2 * size[..., None] + k)
 
   def gain(k):

@@ -20,7 +20,9 @@ from mlc.run_directory import RunDirectory, RunDirectoryError
 def copied(finished, tmp_path):
   """The finished run, for tests that write into it."""
   path = tmp_path / finished.run_id
-  shutil.copytree(finished.path, path)
+  # Others may have judged it again.
+  kept = shutil.ignore_patterns('evaluations')
+  shutil.copytree(finished.path, path, ignore=kept)
   return RunDirectory(path)
 
 
