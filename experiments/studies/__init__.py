@@ -6,6 +6,7 @@ from experiments.studies.classic import CLASSIC
 from experiments.studies.conflicts import CONFLICTS
 from experiments.studies.dependence import DEPENDENCE
 from experiments.studies.error_propagation import ERROR_PROPAGATION
+from experiments.studies.imbalance import IMBALANCE
 from experiments.studies.losses import LOSS_STUDY
 from experiments.studies.ranking import RANKING
 from experiments.studies.regret import REGRET
@@ -21,4 +22,5 @@ STUDIES: Mapping[str, Study] = {
   'ranking': RANKING,
   'conflicts': CONFLICTS,
   'error_propagation': ERROR_PROPAGATION,
+  'imbalance': IMBALANCE,
 }
