@@ -9,6 +9,15 @@ resample the training rows. Each is decided by a threshold of 0.5 and by
 thresholds fitted for each label on validation rows, so that what a threshold is
 worth is never booked as the gain of a loss. F1 is averaged over thirds of the
 labels, by their training rows: head, middle, tail.
+
+On yeast expect that fitted thresholds are worth as much as any remedy: the tail
+goes from 0 at 0.5 to 16.6 by thresholds, 16.6 by the asymmetric loss, 17.3 by
+logit adjustment and 4.6 by class-aware sampling; with fitted thresholds on both
+sides no remedy differs clearly from plain training (-0.9 to +1.0), and the head
+pays 3.9 for logit adjustment. On movies plain training goes from 2.4 to 19.6 by
+thresholds, to 17.2 by the asymmetric loss; of the other conditions only focal
+and class-balanced have been measured there. The twelve runs of yeast cost about
+2 CPU minutes, those of movies more.
 """
 
 from collections.abc import Mapping, Sequence
