@@ -197,6 +197,9 @@ class Decoder(NamedTuple):
       that is best by the same criterion among the label vectors that
       `rules.Rules` allow; None where there is no such search.
     within_exactness: (head) -> the word for it, as `exactness`.
+    learn: (decoding sample) -> state, of a decoder for which `fit` needs no
+      more of the head than its marginals: several then learn from one sample,
+      which is sorted once. None for others.
   """
 
   name: str
@@ -205,6 +208,7 @@ class Decoder(NamedTuple):
   exactness: Callable[[Head], Exactness]
   within: Callable[..., Array] | None = None
   within_exactness: Callable[[Head], Exactness] | None = None
+  learn: Callable[..., Any] | None = None
 
 
 class Method(NamedTuple):

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from mlc import decoding
 from mlc.base import (
   Batch,
   Calibrator,
@@ -97,18 +98,22 @@ def fit_decoders(
 ) -> Mapping[str, Any]:
   """What each decoder learns from the validation rows, by its name."""
   h = encoder.apply(params['encoder'], validation.x)
-  return {
-    name: decoder.fit(
-      head,
-      params['head'],
-      h,
-      validation.y,
-      where=validation.where,
-      weight=validation.weight,
-      key=key,
-    )
-    for name, decoder in decoders.items()
+  given = {
+    'where': validation.where,
+    'weight': validation.weight,
+    'key': key,
   }
+  states, sample = {}, None
+  for name, decoder in decoders.items():
+    # All that look at the marginals alone look at one sample.
+    if decoder.learn is not None and len(validation.y):
+      sample = sample or decoding.sample(
+        head, params['head'], h, validation.y, **given
+      )
+      states[name] = decoder.learn(sample)
+    else:
+      states[name] = decoder.fit(head, params['head'], h, validation.y, **given)
+  return states
 
 
 class Decided(NamedTuple):

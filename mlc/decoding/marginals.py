@@ -3,24 +3,22 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mlc.base import Decoder, Exactness, Head, Key, Params, require
 from mlc.decoding import fit as fitting
+from mlc.decoding.sample import Sample
 from mlc.rules import Rules, best, worst
 
 # (p [B,L], state) -> decisions [B,L], boolean or 0 and 1.
 Rule = Callable[[Array, Any], Array]
-# (p, y, weight, known, each [N,L]) -> state.
-Learn = Callable[[Array, Array, Array, Array], Any]
 
 
 def of_marginals(
   name: str,
   rule: Rule,
   *,
-  learn: Learn | None = None,
+  learn: Callable[[Sample], Any] | None = None,
   check: Callable[[Head], None] = lambda head: None,
   gain: Rule | None = None,
 ) -> Decoder:
@@ -29,9 +27,8 @@ def of_marginals(
   Args:
     name: as in the results table.
     rule: (p [B,L], state) -> decisions [B,L].
-    learn: (p, y, weight, known, each [N,L]) -> state, from validation rows; a
-      weight of 0 says that the row is padding, a 0 in `known` that the label is
-      unknown. None when there is nothing to learn: the state is () then.
+    learn: validation rows -> state. None when there is nothing to learn: the
+      state is () then.
     check: raises ValueError for a head that it does not suit.
     gain: (p, state) -> what each label is worth [B,L], for a rule that takes
       the labels that gain: under constraints it takes the allowed vector of the
@@ -56,12 +53,11 @@ def of_marginals(
     key: Key | None = None,
   ) -> Any:
     assert learn is not None
-    p = marginals(head)(params, h, key=key)
     fitting.need_rows(name, y)
-    ones = jnp.ones_like(p)
-    known = ones if where is None else where.astype(p.dtype)
-    of_row = ones if weight is None else ones * weight[:, None]
-    return learn(p, y, of_row, known)
+    check(head)
+    return learn(
+      sample(head, params, h, y, where=where, weight=weight, key=key)
+    )
 
   def decide(
     head: Head,
@@ -78,7 +74,9 @@ def of_marginals(
     marginals(head)
     return head.exactness['marginals']
 
-  decoder = Decoder(name, fit if learn else fitting.nothing, decide, exactness)
+  decoder = Decoder(
+    name, fit if learn else fitting.nothing, decide, exactness, learn=learn
+  )
   if gain is None:
     return decoder
 
@@ -97,3 +95,40 @@ def of_marginals(
     within=within,
     within_exactness=lambda head: worst(exactness(head), 'enumerated'),
   )
+
+
+def by_threshold(
+  name: str,
+  learn: Callable[[Sample], Any],
+  *,
+  check: Callable[[Head], None] = lambda head: None,
+) -> Decoder:
+  """A decoder that is fitted thresholds: d_j = 1 iff P(y_j = 1 | h) > t_j.
+
+  Args:
+    name: as in the results table.
+    learn: validation rows -> {'threshold': [L], ...}.
+    check: as for `of_marginals`.
+  """
+  return of_marginals(
+    name,
+    lambda p, state: p > state['threshold'][None, :],
+    learn=learn,
+    check=check,
+    gain=lambda p, state: p - state['threshold'][None, :],
+  )
+
+
+def sample(
+  head: Head,
+  params: Params,
+  h: Float[Array, 'batch *dim'],
+  y: Float[Array, 'batch labels'],
+  *,
+  where: Bool[Array, 'batch labels'] | None = None,
+  weight: Float[Array, ' batch'] | None = None,
+  key: Key | None = None,
+) -> Sample:
+  """The rows as decoders of the marginals learn from them."""
+  marginals = require(head, 'marginals', 'fitting a decoder')
+  return Sample(marginals(params, h, key=key), y, weight, where, key)

@@ -23,11 +23,12 @@ def rcut() -> Decoder:
     2001.
   """
 
-  def learn(p, y, weight, known):
+  def learn(sample):
     # Of the known labels, scaled up to all.
-    counted = weight * known
-    density = jnp.sum(counted * y) / jnp.maximum(jnp.sum(counted), 1e-30)
-    return {'k': jnp.clip(jnp.round(density * p.shape[1]), 1, p.shape[1])}
+    counted, num_labels = sample.counted, sample.p.shape[1]
+    positives = jnp.sum(counted * sample.y.T)
+    density = positives / jnp.maximum(jnp.sum(counted), 1e-30)
+    return {'k': jnp.clip(jnp.round(density * num_labels), 1, num_labels)}
 
   return of_marginals(
     'rcut', lambda p, state: _rank(p) < state['k'], learn=learn

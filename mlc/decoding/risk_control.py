@@ -139,9 +139,15 @@ def controlled(control: Control, finish: Finish | None = None) -> Decoder:
   """
   thresholds = jnp.asarray(control.thresholds, jnp.float32)
 
-  def learn(p, y, weight, known):
+  def learn(sample):
+    p, y = sample.p, sample.y
+    known = jnp.ones_like(p)
+    if sample.known is not None:
+      known = sample.known.astype(p.dtype)
     # Exchangeable rows count alike: a weight says whether a row is there.
-    counted = (weight[:, 0] > 0).astype(p.dtype)
+    counted = jnp.ones(len(p), p.dtype)
+    if sample.weight is not None:
+      counted = (sample.weight > 0).astype(p.dtype)
     rows = jnp.sum(counted)
     loss = control.loss(counts_of(p, y, known, thresholds, finish))
     chosen, reached, least = control.choose(loss, counted, rows)
