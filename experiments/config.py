@@ -257,4 +257,9 @@ def experiment_from(config: Mapping[str, Any]) -> Experiment:
     'constrain': RuleOptions(**take(RuleOptions)),
   }
   top = take(Experiment)
-  return Experiment(**top, **parts, options=rest)
+  # JSON knows no tuples.
+  options = {
+    name: tuple(value) if isinstance(value, list) else value
+    for name, value in rest.items()
+  }
+  return Experiment(**top, **parts, options=options)

@@ -16,6 +16,7 @@ import numpy as np
 from experiments import judgement, rule_effects
 from experiments.config import HIERARCHY, MINED, TEXT, RuleOptions
 from experiments.experiment import Model, Trial
+from experiments.fitted import notes_of
 from mlc import decoding, evaluation
 from mlc import rules as rule_set
 from mlc.base import Batch, Decoder, Head, MissingCapabilityError, Params
@@ -192,7 +193,7 @@ def judge(
     'convention': convention,
   }
   rows, arrays = judgement.judge(model, *same, params, **asked)
-  notes = judgement.notes_of(arrays)
+  notes = notes_of(arrays)
   if found is None or stacked is None:
     return Outcome(rows, arrays, notes, {})
   mended = _calibrated(

@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.before_after import arrays_of_calibration, uncalibrated
 from experiments.experiment import Model, Trial
+from experiments.fitted import thresholds_of
 from mlc import decoding, evaluation, metrics
 from mlc.base import Batch, Params
 from mlc.data.dataset import Dataset
@@ -204,66 +205,6 @@ def rows_of(
   ]
 
 
-def thresholds_of(states: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  """Fitted thresholds, by the names that predictions.npz has for them."""
-  return {
-    f'{what}_{name}': np.asarray(state[what])
-    for name, state in states.items()
-    if isinstance(state, dict)
-    for what in ('threshold', 'pooled', 'reached', 'least', 'rows')
-    if what in state
-  }
-
-
-def notes_of(arrays: Mapping[str, np.ndarray]) -> list[str]:
-  """What a user must know of fitted thresholds and of calibration."""
-  notes = []
-  kept = arrays.get('calibration_kept', np.zeros((0, 0), bool))
-  if kept.any():
-    notes.append(
-      f'calibration: {_named(arrays, kept)} have no '
-      'positive or no negative among the validation rows of some seed or fold; '
-      'there their probabilities stay as they were'
-    )
-  for key, pooled in arrays.items():
-    name = key.removeprefix('pooled_')
-    if name == key or not pooled.any():
-      continue
-    notes.append(
-      f'decoder {name}: {_named(arrays, pooled)} have '
-      'too few positives among the validation rows of some seed or fold; there '
-      'they take the threshold that is best for all labels pooled'
-    )
-  return notes + _not_promised(arrays)
-
-
-def _not_promised(arrays: Mapping[str, np.ndarray]) -> list[str]:
-  """Where a risk could not be controlled, and at which level it could."""
-  notes = []
-  for key, reached in arrays.items():
-    name = key.removeprefix('reached_')
-    if name == key or reached.all():
-      continue
-    least = arrays[f'least_{name}'][~reached].max()
-    rows = arrays[f'rows_{name}'][~reached].min()
-    notes.append(
-      f'decoder {name} promises nothing in {(~reached).sum()} of '
-      f'{reached.size} seeds and folds: with {rows:.0f} validation rows it '
-      f'could for alpha from {least:.3g} on. More rows, or a larger '
-      '--decoder.alpha, give a promise'
-    )
-  return notes
-
-
-def _named(
-  arrays: Mapping[str, np.ndarray], found: np.ndarray, most: int = 5
-) -> str:
-  """How many labels are true in some run, and which, in words."""
-  names = arrays['label_names'][found.any(axis=0)]
-  some = ', '.join(names[:most]) + (', ...' if len(names) > most else '')
-  return f'{len(names)} of {found.shape[1]} labels ({some})'
-
-
 def in_order(names: Iterable[str], first: Iterable[str]) -> list[str]:
   """The names in the order of `first`, the others after them.
 
@@ -364,11 +305,13 @@ def arrays_of(
   `train_row` and `validation_row` are the other rows of the split, before any
   resampling; beside the latter stand `validation_y` and `validation_marginals`,
   and `train_positives` counts the training rows that have each label. Of a
-  decoder with fitted thresholds `threshold_<name>` holds them, and
-  `pooled_<name>` where a label took the one of all labels; of one that controls
-  a risk `reached_<name>`, `least_<name>` and `rows_<name>` are what it
-  promises. Where the head has
-  a joint, `confidence_<name>` holds the probability of each decision.
+  decoder with fitted thresholds `threshold_<name>` holds them, with a bootstrap
+  `threshold_low_<name>` and `threshold_high_<name>` the ends of their
+  intervals, and `pooled_<name>`, `expected_<name>`, `never_<name>` or
+  `always_<name>` says which labels fell back; of one that controls a risk
+  `reached_<name>`, `least_<name>` and `rows_<name>` are what it promises.
+  Where the head has a joint, `confidence_<name>` holds the probability of each
+  decision.
   """
   index, weight = (np.asarray(part) for part in indices['test'])
   out = result['test']

@@ -43,6 +43,8 @@ NAMED = {
   'tuned_f': 'tuned_f1',
   'pooled_f': 'pooled_f1',
   'micro_f': 'micro_f1',
+  'target_precision': 'target_precision_0.8',
+  'target_recall': 'target_recall_0.8',
   'fnr_control': 'fnr_control_0.4',
   'f1_control': 'f1_control_0.4',
 }

@@ -30,6 +30,10 @@ DECODERS = {
   'micro_f2': decoding.micro_f(2.0),
   'rcut': decoding.rcut(),
   'mcut': decoding.mcut(),
+  'cost': decoding.cost(),
+  'tuned_cost': decoding.tuned_cost(false_negative=(2.0,), bootstrap=20),
+  'target_precision_0.6': decoding.target_precision(0.6),
+  'target_recall_0.6': decoding.target_recall(0.6),
   'fnr_control_0.1': decoding.fnr_control(0.1),
   'f1_control_0.5': decoding.f1_control(0.5),
 }
@@ -41,6 +45,9 @@ LEARN = (
   'pooled_f1',
   'micro_f2',
   'rcut',
+  'tuned_cost',
+  'target_precision_0.6',
+  'target_recall_0.6',
   'fnr_control_0.1',
   'f1_control_0.5',
 )

@@ -3,15 +3,17 @@
 import numpy as np
 
 from experiments import edge
-from experiments.judgement import notes_of, thresholds_of
+from experiments.fitted import notes_of, thresholds_of
 
 NAMES = np.asarray([f'label{j}' for j in range(8)])
 
 
 def test_fitted_thresholds_are_kept_by_decoder():
   state = {'threshold': np.full((2, 8), 0.3), 'pooled': np.zeros((2, 8), bool)}
+  state['threshold_low'] = state['threshold_high'] = state['threshold']
   kept = thresholds_of({'hamming': (), 'tuned_f1': state, 'rcut': {'k': 3}})
-  assert {*kept} == {'threshold_tuned_f1', 'pooled_tuned_f1'}
+  kinds = 'threshold', 'threshold_low', 'threshold_high', 'pooled'
+  assert {*kept} == {f'{kind}_tuned_f1' for kind in kinds}
   np.testing.assert_array_equal(kept['threshold_tuned_f1'], 0.3)
 
 
@@ -26,6 +28,34 @@ def test_labels_too_rare_to_fit_are_named():
   pooled[:] = True
   (note,) = notes_of(arrays)
   assert '8 of 8 labels (label0, label1, label2, label3, label4, ...)' in note
+
+
+def test_labels_of_which_nothing_is_proved_are_named():
+  never = np.arange(8)[None, :] == 2
+  arrays = {
+    'label_names': NAMES,
+    'threshold_target_precision_0.8': np.where(never, 1.0, 0.5),
+    'never_target_precision_0.8': never,
+  }
+  (note,) = notes_of(arrays)
+  assert note.startswith('decoder target_precision_0.8: 1 of 8 labels (label2)')
+  assert note.endswith('there they are never predicted')
+
+
+def test_the_least_stable_thresholds_are_named():
+  low = np.full((2, 8), 0.25)
+  high = low + np.arange(8) / 100
+  # A label that is never predicted in some resample.
+  low[:, 4], high[:, 4] = -1.0, 0.5
+  arrays = {
+    'label_names': NAMES,
+    'threshold_low_youden': low,
+    'threshold_high_youden': high,
+  }
+  (note,) = notes_of(arrays)
+  assert note.startswith('decoder youden: 95 % of the thresholds')
+  assert 'within 0.04 for the median label' in note
+  assert 'label4 0.00 to 0.50, label7 0.25 to 0.32, label6' in note
 
 
 def test_labels_that_could_not_be_calibrated_are_named():
