@@ -97,23 +97,16 @@ def fit_decoders(
   key: Key,
 ) -> Mapping[str, Any]:
   """What each decoder learns from the validation rows, by its name."""
-  h = encoder.apply(params['encoder'], validation.x)
-  given = {
-    'where': validation.where,
-    'weight': validation.weight,
-    'key': key,
-  }
-  states, sample = {}, None
-  for name, decoder in decoders.items():
-    # All that look at the marginals alone look at one sample.
-    if decoder.learn is not None and len(validation.y):
-      sample = sample or decoding.sample(
-        head, params['head'], h, validation.y, **given
-      )
-      states[name] = decoder.learn(sample)
-    else:
-      states[name] = decoder.fit(head, params['head'], h, validation.y, **given)
-  return states
+  return decoding.fit_all(
+    decoders,
+    head,
+    params['head'],
+    encoder.apply(params['encoder'], validation.x),
+    validation.y,
+    where=validation.where,
+    weight=validation.weight,
+    key=key,
+  )
 
 
 class Decided(NamedTuple):

@@ -14,7 +14,7 @@ from mlc.decoding.fitted_threshold import (
 from mlc.decoding.guarantee import target_precision, target_recall
 from mlc.decoding.jaccard import jaccard
 from mlc.decoding.joint_mode import greedy, joint_mode
-from mlc.decoding.marginals import sample
+from mlc.decoding.marginals import fit_all
 from mlc.decoding.nonempty import hamming_nonempty, subset_nonempty
 from mlc.decoding.rank_cut import mcut, rcut
 from mlc.decoding.risk_control import f1_control, fnr_control
@@ -25,6 +25,7 @@ __all__ = [
   'cost',
   'expected_f',
   'f1_control',
+  'fit_all',
   'fnr_control',
   'given',
   'greedy',
@@ -38,7 +39,6 @@ __all__ = [
   'pooled_f',
   'rcut',
   'repaired',
-  'sample',
   'subset_nonempty',
   'target_precision',
   'target_recall',

@@ -1,6 +1,6 @@
 """Decoders that look at the marginal probabilities alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxtyping import Array, Bool, Float
@@ -54,10 +54,8 @@ def of_marginals(
   ) -> Any:
     assert learn is not None
     fitting.need_rows(name, y)
-    check(head)
-    return learn(
-      sample(head, params, h, y, where=where, weight=weight, key=key)
-    )
+    p = marginals(head)(params, h, key=key)
+    return learn(Sample(p, y, weight, where, key))
 
   def decide(
     head: Head,
@@ -119,7 +117,8 @@ def by_threshold(
   )
 
 
-def sample(
+def fit_all(
+  decoders: Mapping[str, Decoder],
   head: Head,
   params: Params,
   h: Float[Array, 'batch *dim'],
@@ -128,7 +127,21 @@ def sample(
   where: Bool[Array, 'batch labels'] | None = None,
   weight: Float[Array, ' batch'] | None = None,
   key: Key | None = None,
-) -> Sample:
-  """The rows as decoders of the marginals learn from them."""
-  marginals = require(head, 'marginals', 'fitting a decoder')
-  return Sample(marginals(params, h, key=key), y, weight, where, key)
+) -> dict[str, Any]:
+  """What each decoder learns, by its name; see `Decoder.fit`.
+
+  All that look at the marginals alone look at one sample of them.
+  """
+  states, sample = {}, None
+  for name, decoder in decoders.items():
+    if decoder.learn is None or not len(y):
+      states[name] = decoder.fit(
+        head, params, h, y, where=where, weight=weight, key=key
+      )
+      continue
+    if sample is None:
+      marginals = require(head, 'marginals', f'decoder {name}')
+      p = marginals(params, h, key=key)
+      sample = Sample(p, y, weight, where, key)
+    states[name] = decoder.learn(sample)
+  return states
