@@ -10,6 +10,9 @@ contestant reached stands beside (mean loss in nats, or log p of the decisions):
 a ratio compares equal work only where these agree. The data are drawn, as large
 as yeast: 2,417 rows, 103 features, 14 labels.
 
+Suite `thresholds` fits every threshold rule to as many rows and labels as the
+training part of delicious has: 12,920 and 983.
+
 Suite `heads` is apart, and only run when named: it times a training step and
 the decisions of every method for 14, 100 and 1,000 labels and says with which
 power of L the time grows. It takes minutes.
@@ -42,7 +45,7 @@ from rich.table import Table
 
 from experiments import edge
 from experiments import flags as experiment_flags
-from experiments.contestants import decisions, training
+from experiments.contestants import decisions, thresholds, training
 from experiments.contestants.heads import measure_heads, show_heads
 from experiments.contestants.task import Outcome, Sizes, Task, Work, draw
 from experiments.flags import Option
@@ -129,6 +132,15 @@ SUITES: Mapping[str, Suite] = {
     [
       Contestant('mlc, blocks of labels', decisions.mlc_many_labels),
       Contestant('label by label', decisions.label_by_label),
+    ],
+  ),
+  'thresholds': Suite(
+    'thresholds of {threshold_labels} labels by every rule, on '
+    '{threshold_rows} rows',
+    [
+      Contestant('mlc, one program', thresholds.mlc_together),
+      Contestant('mlc, a program a rule', thresholds.mlc_apart),
+      Contestant('scikit-learn, F1 and J alone', thresholds.sklearn_curves),
     ],
   ),
 }

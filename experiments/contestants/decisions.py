@@ -39,7 +39,7 @@ def sklearn_greedy(task: Task) -> Work:
     link.intercept_ = bias[j : j + 1]
 
   def work() -> Outcome:
-    decisions, seconds = _clocked(lambda: chain.predict(x))
+    decisions, seconds = clocked(lambda: chain.predict(x))
     return Outcome(seconds, _likelihood(task, task.world, decisions))
 
   return work
@@ -92,7 +92,7 @@ def _decide(
   compile_seconds = time.perf_counter() - began
 
   def work() -> Outcome:
-    decisions, seconds = _clocked(
+    decisions, seconds = clocked(
       lambda: jax.block_until_ready(compiled(params, task.data.x))
     )
     reached = _likelihood(task, params, decisions)
@@ -101,7 +101,7 @@ def _decide(
   return work
 
 
-def _clocked(function: Callable[[], Any]) -> tuple[Any, float]:
+def clocked(function: Callable[[], Any]) -> tuple[Any, float]:
   """The result, and seconds a call over as many calls as make them certain."""
   began, calls = time.perf_counter(), 0
   while True:

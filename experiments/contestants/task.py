@@ -27,6 +27,9 @@ class Sizes:
     batch_size: of suite `training`.
     seeds: models to train, each with its own split.
     many_labels: L of suite `many_labels`.
+    threshold_rows: validation rows of suite `thresholds`; as many rows and
+      labels as the training part of delicious has.
+    threshold_labels: L of suite `thresholds`.
   """
 
   rows: int = 2417
@@ -37,6 +40,8 @@ class Sizes:
   batch_size: int = 64
   seeds: int = 10
   many_labels: int = 1000
+  threshold_rows: int = 12920
+  threshold_labels: int = 983
 
   def __post_init__(self) -> None:
     for name, value in dataclasses.asdict(self).items():

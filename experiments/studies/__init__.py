@@ -12,6 +12,7 @@ from experiments.studies.ranking import RANKING
 from experiments.studies.regret import REGRET
 from experiments.studies.softmax_vs_sigmoid import SOFTMAX_VS_SIGMOID
 from experiments.studies.study import Study
+from experiments.studies.thresholds import THRESHOLDS
 
 STUDIES: Mapping[str, Study] = {
   'dependence': DEPENDENCE,
@@ -23,4 +24,5 @@ STUDIES: Mapping[str, Study] = {
   'conflicts': CONFLICTS,
   'error_propagation': ERROR_PROPAGATION,
   'imbalance': IMBALANCE,
+  'thresholds': THRESHOLDS,
 }

@@ -27,6 +27,8 @@ SIZES = Sizes(
   batch_size=32,
   seeds=2,
   many_labels=12,
+  threshold_rows=60,
+  threshold_labels=5,
 )
 
 
@@ -112,11 +114,19 @@ def test_sklearn_reaches_the_same_optimum(task):
   assert theirs == pytest.approx(ours, abs=1e-3)
 
 
-@pytest.mark.parametrize('name', ['greedy', 'exact', 'many_labels'])
+@pytest.mark.parametrize(
+  'name',
+  [
+    *('greedy', 'exact', 'many_labels'),
+    pytest.param('thresholds', marks=pytest.mark.slow),
+  ],
+)
 def test_decisions_are_the_same(task, name):
   pytest.importorskip('sklearn')
-  ours, theirs = reached(measure(benchmark.SUITES[name], task, 1))
-  assert theirs == pytest.approx(ours, abs=1e-5)
+  ours, *others = reached(measure(benchmark.SUITES[name], task, 1))
+  assert others
+  for theirs in others:
+    assert theirs == pytest.approx(ours, abs=1e-5)
 
 
 def test_the_labels_are_a_draw_from_the_world(task):
