@@ -22,12 +22,14 @@ class Curve(NamedTuple):
   Attributes:
     threshold: half way between two neighbouring probabilities; the first is 1
       and predicts nothing.
+    lowest: the lowest probability that is predicted, 1 for the first.
     precision: NaN where nothing is predicted.
     recall: NaN without a positive.
     f1: 0 where nothing is predicted.
   """
 
   threshold: Float[np.ndarray, ' cuts']
+  lowest: Float[np.ndarray, ' cuts']
   precision: Float[np.ndarray, ' cuts']
   recall: Float[np.ndarray, ' cuts']
   f1: Float[np.ndarray, ' cuts']
@@ -63,6 +65,7 @@ def curve_of(
     precision, recall = hits / predicted, hits / positives
   return Curve(
     threshold=np.insert((above + below) / 2, 0, 1.0),
+    lowest=np.insert(above, 0, 1.0),
     precision=precision,
     recall=recall,
     f1=2 * hits / np.maximum(predicted + positives, 1),
@@ -71,9 +74,7 @@ def curve_of(
 
 def point(curve: Curve, threshold: float) -> dict[str, float]:
   """Precision, recall and F1 of p > threshold."""
-  # Thresholds fall; a cut reaches down to the next row.
-  at = int(np.sum(curve.threshold >= threshold)) - 1
-  at = int(np.clip(at, 0, len(curve.f1) - 1))
+  at = int(np.sum(curve.lowest[1:] > threshold))
   names = ('precision', 'recall', 'f1')
   return {name: float(getattr(curve, name)[at]) for name in names}
 
@@ -92,7 +93,7 @@ def threshold_curves(panels: Sequence[Panel]) -> Figure:
   figure = Figure(figsize=(3.3 * len(panels) + 0.4, 6.2), layout='constrained')
   axes = figure.subplots(2, len(panels), squeeze=False)
   for column, panel in zip(axes.T, panels, strict=True):
-    _draw(*column, panel, rules)
+    _draw(column[0], column[1], panel, rules)
   axes[0][0].set_ylabel('precision')
   axes[1][0].set_ylabel('F1')
   handles, names = axes[0][0].get_legend_handles_labels()

@@ -23,13 +23,21 @@ Measured = Mapping[tuple[str, str], Interval]
 
 
 def rules_of(record: Record) -> list[str]:
+  """The names of the decoders, 0.5 first, others as they were asked for."""
   names = [
     key.removeprefix('decision_')
     for key in record.predictions
     if key.startswith('decision_')
   ]
-  order = [name for name in record.decoders if name in names]
-  return [BASELINE, *(name for name in order if name != BASELINE)]
+  asked = list(record.settings.get('decoders') or ())
+
+  def place(name: str) -> int:
+    # `tuned_f` is called tuned_f1 where it decided.
+    of = [i for i, option in enumerate(asked) if name.startswith(option)]
+    return of[0] if of else len(asked)
+
+  others = [name for name in names if name != BASELINE]
+  return [BASELINE, *sorted(others, key=place)]
 
 
 def threshold_of(

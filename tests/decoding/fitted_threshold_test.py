@@ -323,6 +323,7 @@ def test_no_combination_of_thresholds_has_a_larger_micro_f(beta):
   assert ours == pytest.approx(best, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_all_labels_are_searched_as_if_they_were_sorted():
   """Wherever the best cut lies, and where too many rows are left to sort."""
   rng = np.random.default_rng(1)
@@ -358,6 +359,7 @@ def test_all_labels_are_searched_as_if_they_were_sorted():
       np.testing.assert_array_equal(part, same)
 
 
+@pytest.mark.slow
 def test_a_resample_is_fitted_as_its_rows_are():
   """As if each row stood in the data as often as it was drawn."""
   drawn = Drawn(1)
@@ -388,9 +390,8 @@ def test_a_resample_is_fitted_as_its_rows_are():
 def test_rows_are_drawn_as_often_as_each_other():
   weight = jnp.asarray([1.0, 0.0, 1.0, 1.0, 0.0])
   sample = Sample(jnp.zeros((5, 1)), jnp.zeros((5, 1)), weight)
-  times = jax.vmap(lambda key: sample.drawn_again(key).weight)(
-    jax.random.split(jax.random.key(0), 2000)
-  )
+  draw = quick_jit(jax.vmap(lambda key: sample.drawn_again(key).weight))
+  times = draw(jax.random.split(jax.random.key(0), 2000))
   np.testing.assert_array_equal(times.sum(axis=1), 3)
   # A row is drawn 3 times with probability 1/3: 4 deviations of the mean.
   np.testing.assert_allclose(
@@ -398,6 +399,7 @@ def test_rows_are_drawn_as_often_as_each_other():
   )
 
 
+@pytest.mark.slow
 def test_intervals_say_where_thresholds_of_resamples_lie():
   """Of the median: half of 401 equally spaced probabilities are positive."""
   n = 401

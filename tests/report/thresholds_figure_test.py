@@ -37,10 +37,12 @@ def test_the_curve_is_that_of_scikit_learn(rows):
 def test_a_point_is_what_its_threshold_predicts(rows):
   p, y = rows
   curve = curve_of(p, y)
-  for threshold in (-1.0, 0.0, 0.05, 0.3, 0.31, 0.74, 0.999):
-    wanted = f1_score(y, p > np.float32(threshold), zero_division=0)
-    # No probability lies between a threshold and the cut that it stands for.
-    assert point(curve, threshold)['f1'] == pytest.approx(wanted), threshold
+  for given in (-1.0, 0.0, 0.05, 0.3, 0.31, 0.74, 0.999):
+    # As run directories hold them.
+    threshold = np.float32(given)
+    wanted = f1_score(y, p > threshold, zero_division=0)
+    found = point(curve, float(threshold))['f1']
+    assert found == pytest.approx(wanted), threshold
   assert point(curve, 1.0)['recall'] == 0.0
 
 
