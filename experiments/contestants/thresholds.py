@@ -18,7 +18,8 @@ from mlc.decoding.sample import Sample
 RULES: Mapping[str, Decoder] = {
   rule.name: rule
   for rule in (
-    decoding.tuned_f(min_positives=5),
+    # Like scikit-learn, of every label by itself.
+    decoding.tuned_f(min_positives=1),
     decoding.micro_f(),
     decoding.pooled_f(),
     decoding.youden(min_positives=5),
