@@ -15,12 +15,13 @@ import os
 import pathlib
 import signal
 import statistics
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
+
+from mlc.sweep.zygote import Process, Zygote
 
 _POLL_SECS = 0.05
 _TAIL_BYTES = 1 << 14
@@ -90,7 +91,7 @@ class Event(NamedTuple):
 
 class _Child(NamedTuple):
   job: Job
-  process: subprocess.Popen[bytes]
+  process: Process
   began: float
   offset: int
 
@@ -101,6 +102,7 @@ def run_local(
   max_parallel: int = 1,
   on_event: Callable[[Event], None] | None = None,
   grace_secs: float | int = 10.0,
+  preload: Sequence[str] = (),
 ) -> list[Outcome]:
   """Runs every job, also when others fail.
 
@@ -115,13 +117,17 @@ def run_local(
     on_event: called from this thread. If it raises, the running jobs are
       ended before the exception goes on.
     grace_secs: between SIGTERM and SIGKILL.
+    preload: modules that jobs of the form `python -m MODULE ...` would import:
+      they are imported once for all of them, see `Zygote`. The environment of
+      such a job then counts from after its imports.
 
   Returns:
     An outcome a job, in the order of `jobs`.
   """
   if max_parallel < 1:
     raise ValueError(f'max_parallel is {max_parallel}; give at least 1.')
-  sweep = _Sweep(jobs, max_parallel, on_event)
+  zygote = Zygote(preload)
+  sweep = _Sweep(jobs, max_parallel, on_event, zygote)
   with _signals() as received:
     try:
       while sweep.goes_on(stopping=bool(received)):
@@ -133,6 +139,7 @@ def run_local(
         sweep.collect(interrupted=bool(received))
     finally:
       sweep.kill()
+      zygote.close()
   return sweep.outcomes()
 
 
@@ -144,6 +151,7 @@ class _Sweep:
     jobs: Sequence[Job],
     max_parallel: int,
     on_event: Callable[[Event], None] | None,
+    zygote: Zygote,
   ):
     self._jobs = list(jobs)
     self._waiting = collections.deque(range(len(self._jobs)))
@@ -151,6 +159,7 @@ class _Sweep:
     self._ended: dict[int, Outcome] = {}
     self._max_parallel = max_parallel
     self._on_event = on_event
+    self._zygote = zygote
     self._deadline: float | None = None
 
   def goes_on(self, *, stopping: bool) -> bool:
@@ -167,7 +176,7 @@ class _Sweep:
       i = self._waiting.popleft()
       job = self._jobs[i]
       try:
-        self._running[i] = _spawn(job)
+        self._running[i] = _spawn(job, self._zygote)
       except OSError as error:
         message = f'cannot be started: {error}'
         self._end(i, Outcome(job, 'failed', None, 0.0, message))
@@ -205,9 +214,11 @@ class _Sweep:
 
   def _send(self, number: signal.Signals) -> None:
     for child in self._running.values():
-      # Not yet waited for, so the number is still this child's.
+      # Not yet seen to have ended, so the number is still this child's, or was
+      # until a moment ago.
       if child.process.poll() is None:
-        os.killpg(child.process.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+          os.killpg(child.process.pid, number)
 
   def _end(self, i: int, outcome: Outcome) -> None:
     assert outcome.state != 'skipped'
@@ -269,21 +280,14 @@ def remaining_seconds(
   return max(slots)
 
 
-def _spawn(job: Job) -> _Child:
+def _spawn(job: Job, zygote: Zygote) -> _Child:
   job.log.parent.mkdir(parents=True, exist_ok=True)
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds')
   with open(job.log, 'ab') as log:
     offset = log.tell()
     log.write(f'=== {job.run_id} started {now}\n'.encode())
-    log.flush()
-    process = subprocess.Popen(
-      job.argv,
-      env={**job.env, _LAUNCHER: str(os.getpid())},
-      stdin=subprocess.DEVNULL,
-      stdout=log,
-      stderr=subprocess.STDOUT,
-      start_new_session=True,
-    )
+  environment = {**job.env, _LAUNCHER: str(os.getpid())}
+  process = zygote.start(job.argv, environment, job.log)
   return _Child(job, process, time.monotonic(), offset)
 
 
