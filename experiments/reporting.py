@@ -8,7 +8,9 @@ from typing import Any
 
 from experiments import edge
 from experiments.studies.study import Study
-from mlc.report import Record, print_report, read, write_report
+from mlc.report.records import Record, read
+from mlc.report.tables import print_report
+from mlc.report.writing import write_report
 
 
 def report(

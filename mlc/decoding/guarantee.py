@@ -24,7 +24,6 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 from jaxtyping import Array, Bool, Float, Int
 
 from mlc.base import Decoder
@@ -173,6 +172,9 @@ def needed(
   Returns:
     The least s with P(Bin(n, target) >= s) <= delta; n + 1 where there is none.
   """
+  # Takes half a second, of which runs with other decoders have no use.
+  import scipy.stats
+
   n = np.arange(num_rows + 1)
   # The survival function is P(> s); its inverse the least s where <= delta.
   return scipy.stats.binom.isf(delta, n, target).astype(np.int32) + 1

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
+from scipy import special
 
 CONFIDENCE = 0.95
 
@@ -135,7 +135,7 @@ def t_interval(
     return Interval(mean, None, 1, 'a single value')
   if float(np.ptp(v)) <= _SAME * max(1.0, abs(mean)):
     return Interval(mean, None, n, f'the same in all {n}')
-  quantile = float(scipy.stats.t.ppf(0.5 + confidence / 2.0, n - 1))
+  quantile = float(special.stdtrit(n - 1, 0.5 + confidence / 2.0))
   error = math.sqrt((1.0 / n + overlap) * float(v.var(ddof=1)))
   return Interval(mean, quantile * error, n)
 

@@ -6,7 +6,7 @@ Exact, by mixed-integer programming (HiGHS in scipy.optimize.milp).
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import optimize, sparse
+from scipy import sparse
 
 from mlc.rules.rule import Rule, RuleError, compiled
 
@@ -147,6 +147,9 @@ def solved(
   Raises:
     RuntimeError: the solver gave up.
   """
+  # Takes half a second, of which runs without rules have no use.
+  from scipy import optimize
+
   upper = np.ones(len(cost)) if most is None else most
   found = optimize.milp(
     cost,

@@ -7,8 +7,7 @@ import zlib
 import numpy as np
 import pytest
 
-from mlc import report
-from mlc.report.records import Row
+from mlc.report.records import Record, Row, read
 from mlc.run_directory import RunDirectory
 
 DECODERS = ('hamming', 'subset', 'f_beta')
@@ -277,7 +276,7 @@ def run_ids(study_dir) -> list[str]:
 
 @pytest.fixture(scope='session')
 def records(study_dir, run_ids):
-  return report.read(study_dir, run_ids)
+  return read(study_dir, run_ids)
 
 
 def _record_of(
@@ -296,7 +295,7 @@ def _record_of(
     for (split, decoder, metric), numbers in values.items()
     for seed, value in enumerate(numbers)
   )
-  return report.Record(
+  return Record(
     study='small',
     run_id=f'{dataset}-{method}-0000000000',
     dataset=dataset,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mlc import report
 from mlc.report import cost, dependence, html
 from mlc.report.records import Candidate
 from mlc.report.vocabulary import measure
+from mlc.report.writing import write_report
 
 BASE = 'binary_relevance'
 SETS = ('weak', 'strong', 'middle')
@@ -134,7 +134,7 @@ def test_the_caption_tells_the_data_sets_and_the_trend_of_five(records):
 
 @pytest.mark.slow
 def test_two_data_sets_make_a_table_and_no_picture(records, tmp_path):
-  text = report.write_report(tmp_path, records).page.read_text()
+  text = write_report(tmp_path, records).page.read_text()
   assert 'Gain against dependence' in text
   assert 'Data sets by strength' in text
   assert (tmp_path / 'figures' / 'dependence.svg').exists()

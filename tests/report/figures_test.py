@@ -46,6 +46,7 @@ def test_a_panel_is_svg_with_text_words_and_theme(plots):
   assert 'var(--good' in svg
 
 
+@pytest.mark.slow
 def test_figures_are_the_same_every_time(plots):
   assert figures.panel(plots[0]) == figures.panel(plots[0])
   two = plots[:2]

@@ -6,9 +6,10 @@ from html.parser import HTMLParser
 import pytest
 from matplotlib.figure import Figure
 
-from mlc import report
 from mlc.report import answers, comparison
 from mlc.report import html as pages
+from mlc.report.records import read
+from mlc.report.writing import write_report
 
 METRICS = (
   'subset_accuracy',
@@ -82,6 +83,7 @@ def test_the_page_stands_alone_and_is_well_formed(page):
   assert 'name="viewport"' in page
 
 
+@pytest.mark.slow
 def test_identifiers_are_unique_and_links_lead_somewhere(page):
   ids = _read(page).ids
   sections = [i for i in ids if not re.match(r'f[0-9a-f]{8}-', i)]
@@ -90,6 +92,7 @@ def test_identifiers_are_unique_and_links_lead_somewhere(page):
     assert target in sections
 
 
+@pytest.mark.slow
 def test_the_answer_comes_first_then_gains_then_tables(page):
   places = [
     page.index(mark)
@@ -165,12 +168,13 @@ def test_folds_are_corrected_and_said_to_be(write_run, tmp_path):
     write_run(tmp_path, 'yeast', m, seeds=2, folds=(0, 1, 2, 3))
     for m in (BASE, 'label_powerset')
   ]
-  text = _text(pages.page(report.read(tmp_path, ids), metrics=METRICS))
+  text = _text(pages.page(read(tmp_path, ids), metrics=METRICS))
   assert '2 seeds \N{MULTIPLICATION SIGN} 4 folds' in text
   assert 'over 4 folds \N{MULTIPLICATION SIGN} 2 seeds' in text
   assert '1 + n \N{MULTIPLICATION SIGN} 0.333' in text
 
 
+@pytest.mark.slow
 def test_an_unequal_search_is_said(records):
   yeast = [r for r in records if r.dataset == 'yeast']
   fewer = dataclasses.replace(
@@ -191,7 +195,7 @@ def test_a_penalty_of_links_is_part_of_the_search(write_run, tmp_path):
     write_run(tmp_path, 'yeast', BASE),
     write_run(tmp_path, 'yeast', 'classifier_chain', change=linked),
   ]
-  text = _text(pages.page(report.read(tmp_path, ids), metrics=METRICS))
+  text = _text(pages.page(read(tmp_path, ids), metrics=METRICS))
   assert 'The search was not the same for every method' in text
   assert text.count('l2 of links 0.5') == 1
   assert text.count('links 0.5') == 2
@@ -206,6 +210,7 @@ def test_different_data_under_one_name_are_said(records):
   assert 'different data under this name' in text
 
 
+@pytest.mark.slow
 def test_whatever_stands_in_a_record_is_escaped(records):
   evil = '<script>alert("x")</script><img src=x onerror=y>&'
   first = records[0]
@@ -265,7 +270,7 @@ def test_one_seed_and_one_method_has_a_page(record_of):
 def test_everything_is_written_and_nothing_else(records, tmp_path):
   figure = Figure()
   figure.text(0.5, 0.5, 'of the study')
-  paths = report.write_report(
+  paths = write_report(
     tmp_path,
     records,
     metrics=METRICS,
@@ -296,13 +301,13 @@ def test_everything_is_written_and_nothing_else(records, tmp_path):
 @pytest.mark.slow
 def test_writing_twice_gives_the_same_bytes(records, tmp_path):
   records = records[:2]
-  first = report.write_report(tmp_path, records, metrics=METRICS)
+  first = write_report(tmp_path, records, metrics=METRICS)
   files = (first.results, first.summary, first.page, *first.figures)
   before = {path: path.read_bytes() for path in files}
-  report.write_report(tmp_path, records, metrics=METRICS)
+  write_report(tmp_path, records, metrics=METRICS)
   assert {path: path.read_bytes() for path in files} == before
 
 
 def test_no_records_is_an_error_that_says_what_to_do(tmp_path):
   with pytest.raises(ValueError, match='Name at least one run'):
-    report.write_report(tmp_path, [])
+    write_report(tmp_path, [])

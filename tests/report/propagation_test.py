@@ -1,6 +1,7 @@
 """The figure of propagation: a panel for what there is."""
 
 import numpy as np
+import pytest
 
 from mlc.report.figures import saved
 from mlc.report.propagation import Matrix, propagation_figure
@@ -8,6 +9,7 @@ from mlc.report.propagation import Matrix, propagation_figure
 NAMES = ['first', 'second', 'a name that is much too long for an axis']
 
 
+@pytest.mark.slow
 def test_a_panel_for_everything_that_is_known():
   matrix = Matrix('Moved', np.full((3, 3), 0.2), signed=True)
   lines = {'teacher forced': np.ones((2, 3)), 'free running': np.eye(3)[:2]}

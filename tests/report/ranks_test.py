@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mlc import report
 from mlc.report import block_tests, figures, html, rank_plot, ranks
 from mlc.report.rank_plot import RankPlot
 from mlc.report.vocabulary import measure
+from mlc.report.writing import write_report
 
 METRIC = 'f1_example'
 NAMES = ('a', 'b', 'c', 'd')
@@ -187,7 +187,7 @@ def test_the_diagram_names_every_method_with_its_rank(study):
 
 @pytest.mark.slow
 def test_the_page_shows_diagrams_or_says_why_not(study, tmp_path):
-  page = report.write_report(tmp_path, study(_table(6)), baseline='a').page
+  page = write_report(tmp_path, study(_table(6)), baseline='a').page
   text = page.read_text()
   assert 'Ranks over the data sets' in text
   assert 'ranks last on its data set' in text

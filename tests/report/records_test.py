@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from mlc import report
 from mlc.report import records as module
+from mlc.report.records import read
 from mlc.run_directory import RunDirectory
 
 
@@ -16,6 +16,7 @@ def _by_method(records, dataset):
   return {r.method: r for r in records if r.dataset == dataset}
 
 
+@pytest.mark.slow
 def test_every_run_is_a_record_in_order(records, run_ids):
   assert [r.run_id for r in records] == run_ids
   assert [r.status for r in records].count('failed') == 1
@@ -55,7 +56,7 @@ def test_a_seed_counts_when_one_of_its_settings_survived(tmp_path, write_run):
       run['diverged'] = not run['selected']
 
   run_id = write_run(tmp_path, 'yeast', 'binary_relevance', change=lose_others)
-  (record,) = report.read(tmp_path, [run_id])
+  (record,) = read(tmp_path, [run_id])
   assert sum(c.diverged for c in record.candidates) == 25
   assert record.diverged == ()
 
@@ -63,7 +64,7 @@ def test_a_seed_counts_when_one_of_its_settings_survived(tmp_path, write_run):
 def test_missing_and_partial_runs_are_records(tmp_path, write_run):
   run_id = write_run(tmp_path, 'yeast', 'binary_relevance')
   (tmp_path / run_id / 'DONE').unlink()
-  partial, absent = report.read(
+  partial, absent = read(
     tmp_path, [run_id, 'emotions-label_powerset-0123456789']
   )
   assert (partial.status, partial.dataset) == ('unfinished', 'yeast')
@@ -76,7 +77,7 @@ def test_results_that_done_does_not_vouch_for_are_not_read(tmp_path, write_run):
   run_id = write_run(tmp_path, 'yeast', 'binary_relevance')
   path = tmp_path / run_id / 'results.json'
   path.write_text(path.read_text().replace('0.1', '0.9', 1))
-  (record,) = report.read(tmp_path, [run_id])
+  (record,) = read(tmp_path, [run_id])
   assert record.status == 'unfinished'
   assert record.rows == ()
 
@@ -88,7 +89,7 @@ def test_results_without_rows_are_a_failure_that_names_the_key(
     del results['rows']
 
   run_id = write_run(tmp_path, 'yeast', 'binary_relevance', change=forget)
-  (record,) = report.read(tmp_path, [run_id])
+  (record,) = read(tmp_path, [run_id])
   assert record.status == 'failed'
   assert "'rows'" in record.error
 
@@ -140,7 +141,7 @@ def test_an_open_split_is_read_off_the_test_rows(tmp_path, rows, split):
       }
     )
     directory.mark_done()
-  (record,) = report.read(tmp_path, [path.name])
+  (record,) = read(tmp_path, [path.name])
   assert record.settings['split'] == split
   assert record.sampling.overlap == (0.0 if split == 'given' else 1.0)
 

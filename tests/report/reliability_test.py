@@ -119,6 +119,7 @@ def test_runs_that_kept_nothing_have_no_figure(record_of):
   assert reliability.reliability_figure([record_of('chain', {})]) is None
 
 
+@pytest.mark.slow
 def test_the_section_says_what_became_better_and_what_did_not(record):
   page = calibration.section([record])
   rows = [row for row in page.split('<tr>') if 'scope="row"' in row]

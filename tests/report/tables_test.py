@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mlc import report
 from mlc.report import comparison, html, tables
-from mlc.report.records import results_csv
+from mlc.report.records import read, results_csv
+from mlc.report.tables import print_report
 
 METRICS = (
   'subset_accuracy',
@@ -24,7 +24,7 @@ METRICS = (
 
 def _printed(records, **options):
   out = io.StringIO()
-  report.print_report(records, file=out, **options)
+  print_report(records, file=out, **options)
   return out.getvalue()
 
 
@@ -80,7 +80,7 @@ def test_a_run_all_of_whose_seeds_diverged_is_no_gap(write_run, tmp_path):
       run.update(diverged=True, selected=False)
 
   run_id = write_run(tmp_path, 'yeast', 'label_powerset', change=lose)
-  records = report.read(tmp_path, [run_id])
+  records = read(tmp_path, [run_id])
   (row,) = csv.DictReader(io.StringIO(tables.summary_csv(records)))
   assert row['status'] == 'diverged'
   assert re.search(r'label_powerset +diverged', _printed(records))
@@ -155,7 +155,7 @@ def test_what_is_undefined_is_counted_beside_the_number(record_of):
 def test_an_ascii_output_gets_ascii(records):
   raw = io.BytesIO()
   out = io.TextIOWrapper(raw, encoding='ascii')
-  report.print_report(records[:5], metrics=METRICS, file=out)
+  print_report(records[:5], metrics=METRICS, file=out)
   out.flush()
   text = raw.getvalue().decode('ascii')
   assert '+-' in text
