@@ -46,7 +46,7 @@ from mlc.base import Batch
 from mlc.data import sources
 from mlc.data.dataset import Dataset
 from mlc.data.profile import profile
-from mlc.numerics import take_rows
+from mlc.numerics import jit_once, take_rows
 from mlc.run_directory import (
   RunDirectory,
   refuse_change,
@@ -180,7 +180,9 @@ def conclude(
   """Judges the selected runs and writes what was found."""
   config, dataset, data, trial, model, found = prepared
   selected = select(trial, fitted.best_validation_loss, fitted.diverged)
-  params = take_rows(fitted.params, jnp.asarray(selected, jnp.int32))
+  params = jit_once(take_rows, light=True)(
+    fitted.params, jnp.asarray(selected, jnp.int32)
+  )
   if selected:
     save_model(directory, config, params)
   judged_at = time.perf_counter()

@@ -1,5 +1,6 @@
 """Small numerical pieces that several rooms share."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -131,19 +132,38 @@ def transitive_closure(
 
 
 def jit_once(
-  function: Callable[..., Any], **options: Any
+  function: Callable[..., Any], *, light: bool = False, **options: Any
 ) -> Callable[..., Any]:
   """jax.jit for a program that runs once or twice.
 
   On CPU it is compiled with fewer optimisations, which takes a third less time
   than such a program then loses.
+
+  Args:
+    function: what is compiled.
+    light: that it takes longer to compile than to run even without any: many
+      small operations, and no joint tables. Compiled in half the time again.
+    **options: of jax.jit.
   """
-  quick = jax.default_backend() == 'cpu'
-  return jax.jit(
-    function,
-    compiler_options={'xla_backend_optimization_level': 1} if quick else None,
-    **options,
-  )
+  chosen = None
+  if jax.default_backend() == 'cpu':
+    chosen = _light_options() if light else {_LEVEL: 1}
+  return jax.jit(function, compiler_options=chosen, **options)
+
+
+_LEVEL = 'xla_backend_optimization_level'
+
+
+@functools.cache
+def _light_options() -> dict[str, Any]:
+  """No passes of LLVM, and the quicker of two generators of fusions."""
+  options = {_LEVEL: 0, 'xla_cpu_use_fusion_emitters': False}
+  try:
+    # XLA refuses options that it no longer, or not yet, knows.
+    jax.jit(lambda: 0.0, compiler_options=options).lower().compile()
+  except Exception:  # Of XLA; its class is not public.
+    return {_LEVEL: 0}
+  return options
 
 
 def split_frozen(params: Any) -> tuple[Any, Any]:
