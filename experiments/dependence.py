@@ -23,7 +23,6 @@ _ROWS = 256
 _BLOCK = 32
 # Labels up to which a head without a table is asked about each in turn.
 _MAX_ASKED = 128
-_EXACT = ('closed-form', 'enumerated')
 
 
 def measured(
@@ -52,10 +51,18 @@ def measured(
       nats, where p(y | x) is known; else None.
     runs: for each selected run its `seed` and `fold`; `residual`, from its
       recalibrated marginals on test rows: `dependence.Conditional`, and the
-      `strongest` pairs; `model`, the mean of I(y_j; y_k | x) in the model, on
-      some test rows, and `exactness`; None where the head has no exact pairs.
+      `strongest` pairs; `model`, the mean of I(y_j; y_k | x) in the model on
+      the test rows (some, where the head lists no joint) and `exactness`; None
+      where the head has no exact pairs.
   """
-  of_model = _of_model(model, data, trial, selected, params)
+  if 'information' in arrays:
+    of_model = _of_rows(arrays)
+  else:
+    of_model = _of_model(model, data, trial, selected, params)
+  exactness = None
+  if any(value is not None for value in of_model):
+    asked = 'joint' if 'information' in arrays else 'partial'
+    exactness = model.head.exactness.get(asked)
   return {
     'labels': _of_labels(dataset),
     'truth': _of_truth(dataset),
@@ -65,7 +72,7 @@ def measured(
         'fold': int(arrays['fold'][i]),
         **_residual(arrays, i),
         'model': of_model[i],
-        'exactness': _source(model.head)[1],
+        'exactness': exactness,
       }
       for i in range(len(selected))
     ],
@@ -75,18 +82,15 @@ def measured(
 def pairs_of(
   head: Head, params: Params, h: Float[Array, 'batch *dim']
 ) -> Float[Array, 'batch labels labels']:
-  """P(y_j = 1, y_k = 1 | h), from the joint table or from P(y_k | y_j = 1).
+  """P(y_j = 1, y_k = 1 | h), from P(y_k | y_j = 1).
 
   Raises:
-    ValueError: the head gives neither exactly.
+    ValueError: the head does not give it exactly.
   """
-  source, _ = _source(head)
-  if source == 'joint' and head.joint is not None:
-    return distribution.table_pairs(head.joint(params, h))
-  if source is None or head.partial is None or head.marginals is None:
+  if head.partial is None or head.marginals is None or not _is_exact(head):
     raise ValueError(
-      f'head {head.name} with {head.num_labels} labels has neither an exact '
-      '`joint` nor an exact `partial`: its pairs are not known.'
+      f'head {head.name} with {head.num_labels} labels has no exact `partial`: '
+      'its pairs are not known.'
     )
   marginals, partial = head.marginals(params, h), head.partial
 
@@ -98,18 +102,20 @@ def pairs_of(
   return marginals[:, :, None] * jnp.moveaxis(others, 0, 1)
 
 
-def _source(head: Head) -> tuple[str | None, str | None]:
-  """The capability that gives pairs, and how it comes about."""
-  for name, most in (
-    ('joint', distribution.MAX_TABLE_LABELS),
-    ('partial', _MAX_ASKED),
-  ):
-    word = head.exactness.get(name)
-    there = getattr(head, name) is not None and head.num_labels <= most
-    exact = word in _EXACT and head.exactness.get('marginals') in _EXACT
-    if there and exact:
-      return name, word
-  return None, None
+def _is_exact(head: Head) -> bool:
+  """Whether `pairs_of` is to be asked."""
+  words = [head.exactness.get(name) for name in ('partial', 'marginals')]
+  exact = all(word in ('closed-form', 'enumerated') for word in words)
+  return exact and head.num_labels <= _MAX_ASKED
+
+
+def _of_rows(arrays: Mapping[str, np.ndarray]) -> list[float | None]:
+  """Mean conditional mutual information of each run, from that of rows."""
+  kept = arrays['row'] >= 0
+  return [
+    float(values[rows].mean()) if rows.any() else None
+    for values, rows in zip(arrays['information'], kept, strict=True)
+  ]
 
 
 def _of_model(
@@ -119,12 +125,12 @@ def _of_model(
   selected: Sequence[int],
   params: Params,
 ) -> list[float | None]:
-  """Mean conditional mutual information of each selected run."""
+  """The same of a head that lists no joint, from some test rows."""
   tests = [trial.splits[trial.described[run]['split']].test for run in selected]
-  if not tests or _source(model.head)[0] is None:
-    return [None] * len(tests)
   if model.head.independent and model.head.num_labels > 1:
     return [0.0] * len(tests)
+  if not tests or model.head.num_labels < 2 or not _is_exact(model.head):
+    return [None] * len(tests)
   count = min(_ROWS, *(len(test) for test in tests))
   if count == 0:
     return [None] * len(tests)

@@ -109,6 +109,7 @@ def judge(
         found.decisions,
         found.confidence,
         undefined,
+        found.information,
       )
     )
   arrays = arrays_of(dataset, splits, indices, result) | thresholds_of(states)
@@ -137,7 +138,7 @@ def over_runs() -> Callable[..., metrics.Measured]:
   def measure(kinds, seen):
     return jax.lax.map(lambda one: metrics.measure(dict(kinds), one), seen)
 
-  compiled = jit_once(measure, static_argnums=0)
+  compiled = jit_once(measure, light=True, static_argnums=0)
   return lambda kinds, seen: compiled(tuple(kinds.items()), seen)
 
 
@@ -311,7 +312,8 @@ def arrays_of(
   `always_<name>` says which labels fell back; of one that controls a risk
   `reached_<name>`, `least_<name>` and `rows_<name>` are what it promises.
   Where the head has a joint, `confidence_<name>` holds the probability of each
-  decision.
+  decision; where it lists it, `information` is the mean over pairs of labels of
+  their mutual information in the model, in nats.
   """
   index, weight = (np.asarray(part) for part in indices['test'])
   out = result['test']
@@ -346,6 +348,11 @@ def arrays_of(
       f'confidence_{name}': np.asarray(confidence)
       for name, confidence in out.confidence.items()
     },
+    **(
+      {}
+      if out.information is None
+      else {'information': np.asarray(out.information)}
+    ),
   }
 
 

@@ -20,8 +20,9 @@ MAX_TABLE_LABELS = 16
 
 def label_vectors(num_labels: int) -> Float[Array, 'vectors labels']:
   """All 2^L label vectors; row c holds the bits of c, label j in bit j."""
-  codes = np.arange(2**num_labels)[:, None]
-  return jnp.asarray((codes >> np.arange(num_labels)[None, :]) & 1, jnp.float32)
+  # Computed where used: a constant of 2^L rows would be compiled in.
+  codes = jnp.arange(2**num_labels)[:, None]
+  return ((codes >> jnp.arange(num_labels)[None, :]) & 1).astype(jnp.float32)
 
 
 def code(y: Float[Array, '*batch labels']) -> Int[Array, '*batch']:
@@ -64,10 +65,62 @@ def table_marginals(
 def table_pairs(
   log_joint: Float[Array, '*batch vectors'],
 ) -> Float[Array, '*batch labels labels']:
-  """P(y_j = 1, y_k = 1); the diagonal holds the marginals."""
-  vectors = label_vectors(num_labels_of(log_joint))
-  both = vectors[:, :, None] * vectors[:, None, :]
-  return jnp.tensordot(jnp.exp(log_joint), both, axes=1)
+  """P(y_j = 1, y_k = 1); the diagonal holds the marginals.
+
+  The first labels make the columns of a matrix of probabilities and the others
+  its rows, so that no pair takes a pass through all 2^L vectors.
+  """
+  num_labels = num_labels_of(log_joint)
+  first = label_vectors(num_labels // 2)
+  rest = label_vectors(num_labels - num_labels // 2)
+  p = jnp.exp(log_joint)
+  p = p.reshape(*p.shape[:-1], len(rest), len(first))
+  within = jnp.einsum('...c,cj,ck->...jk', p.sum(axis=-2), first, first)
+  beyond = jnp.einsum('...r,rj,rk->...jk', p.sum(axis=-1), rest, rest)
+  across = jnp.einsum('...rj,rk->...jk', p @ first, rest)
+  return jnp.concatenate(
+    [
+      jnp.concatenate([within, across], axis=-1),
+      jnp.concatenate([jnp.moveaxis(across, -1, -2), beyond], axis=-1),
+    ],
+    axis=-2,
+  )
+
+
+def table_information(
+  log_joint: Float[Array, '*batch vectors'],
+) -> Float[Array, '*batch']:
+  """Mean over the pairs j < k of I(y_j; y_k), in nats; NaN for one label."""
+  both = table_pairs(log_joint)
+  labels = both.shape[-1]
+  one = jnp.diagonal(both, axis1=-2, axis2=-1)[..., :, None]
+  information = pair_information(both, jnp.broadcast_to(one, both.shape))
+  pairs = jnp.triu_indices(labels, k=1)
+  return jnp.mean(information[..., pairs[0], pairs[1]], axis=-1)
+
+
+def pair_information(
+  both: Float[Array, '*batch labels labels'],
+  one: Float[Array, '*batch labels labels'],
+) -> Float[Array, '*batch labels labels']:
+  """I(y_j; y_k) in nats, as `mlc.dependence` has it, in a compiled program.
+
+  Args:
+    both: [j, k], P(y_j = 1, y_k = 1).
+    one: [j, k], P(y_j = 1), over the rows where j and k are known.
+  """
+  other = jnp.swapaxes(one, -1, -2)
+  total = jnp.zeros_like(both)
+  for cell, margin in (
+    (both, one * other),
+    (one - both, one * (1.0 - other)),
+    (other - both, (1.0 - one) * other),
+    (1.0 - one - other + both, (1.0 - one) * (1.0 - other)),
+  ):
+    there = (cell > 0) & (margin > 0)
+    ratio = jnp.where(there, cell, 1.0) / jnp.where(there, margin, 1.0)
+    total += jnp.where(there, cell * jnp.log(ratio), 0.0)
+  return jnp.maximum(total, 0.0)
 
 
 def table_mode(

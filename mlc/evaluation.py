@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from mlc import decoding
+from mlc import decoding, distribution
 from mlc.base import (
   Batch,
   Calibrator,
@@ -50,6 +50,7 @@ class Judged(NamedTuple):
     confidence: decoder -> p(d | h) of the decisions, see `Decided`.
     undefined: decoder -> metric -> for how many rows or labels it is undefined;
       not of every number of `values`.
+    information: of the model about pairs of labels, see `Decided`.
   """
 
   values: Mapping[str, Mapping[str, Array]]
@@ -57,6 +58,7 @@ class Judged(NamedTuple):
   decisions: Mapping[str, Float[Array, '*runs rows labels']]
   confidence: Mapping[str, Float[Array, '*runs rows']]
   undefined: Mapping[str, Mapping[str, Array]]
+  information: Float[Array, '*runs rows'] | None = None
 
 
 def rows_of(
@@ -119,12 +121,15 @@ class Decided(NamedTuple):
       has no log_prob, or some label is unknown.
     certified: the share of rows whose mode is searched, and proved to be
       found; None where nothing is searched or proved.
+    information: mean over pairs of labels of I(y_j; y_k | h) in the model, in
+      nats [N]; None where it lists no joint, or labels are independent.
   """
 
   seen: Predictions
   decisions: Mapping[str, Float[Array, '*runs rows labels']]
   confidence: Mapping[str, Float[Array, '*runs rows']]
   certified: Float[Array, '*runs'] | None
+  information: Float[Array, '*runs rows'] | None = None
 
 
 def evaluate(
@@ -216,6 +221,8 @@ def decide(
   """
   block = block or block_of(head)
   asked, of_block = tabulated(head)
+  few = 2 <= head.num_labels <= distribution.MAX_TABLE_LABELS
+  of_pairs = few and not head.independent
 
   def decide_block(x):
     h = encoder.apply(params['encoder'], x)
@@ -225,9 +232,12 @@ def decide(
       for name, decoder in decoders.items()
     }
     marginals = require(asked, 'marginals', 'evaluation')
-    return marginals(known, h, key=key), decisions
+    information = None
+    if asked.joint is not None and of_pairs:
+      information = distribution.table_information(asked.joint(known, h))
+    return marginals(known, h, key=key), decisions, information
 
-  marginals, decisions = in_blocks(decide_block, rows.x, block)
+  marginals, decisions, information = in_blocks(decide_block, rows.x, block)
   log_prob, confidence = _likely(encoder, head, params, rows, decisions, block)
   seen = Predictions(
     y=rows.y,
@@ -241,6 +251,7 @@ def decide(
     decisions,
     confidence,
     _certified(encoder, head, params, rows, block),
+    information,
   )
 
 

@@ -75,6 +75,34 @@ def test_table_marginals_and_mode(num_labels):
   )
 
 
+@pytest.mark.parametrize('num_labels', LABELS)
+def test_table_pairs_and_their_information(num_labels):
+  log_joint, p = random_table(num_labels)
+  vectors = np.array(vectors_of(num_labels))
+  both = np.einsum('bv,vj,vk->bjk', p, vectors, vectors)
+  found = quick_jit(distribution.table_pairs)(log_joint)
+  np.testing.assert_allclose(found, both, atol=1e-6)
+  expected = [
+    sum(
+      cell * np.log(cell / (one * other))
+      for a, b in itertools.product((0, 1), repeat=2)
+      for at in [(vectors[:, j] == a, vectors[:, k] == b)]
+      for cell, one, other in [
+        (row[at[0] & at[1]].sum(), row[at[0]].sum(), row[at[1]].sum())
+      ]
+      if cell > 0
+    )
+    for row in p
+    for j, k in itertools.combinations(range(num_labels), 2)
+  ]
+  information = quick_jit(distribution.table_information)(log_joint)
+  if num_labels == 1:
+    assert np.isnan(information).all()
+  else:
+    expected = np.mean(np.reshape(expected, (len(p), -1)), axis=1)
+    np.testing.assert_allclose(information, expected, atol=1e-6)
+
+
 def test_of_equal_modes_the_lowest_code_is_taken():
   table = jnp.log(jnp.asarray([[0.1, 0.4, 0.4, 0.1]]))
   np.testing.assert_array_equal(distribution.table_mode(table), [[1, 0]])

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from mlc import distribution
+
 
 def by_frequency(
   y: Float[Array, 'rows labels'],
@@ -79,18 +81,8 @@ def pair_information(
   n = dot(known, seen)
   n = jnp.where(n > 0, n, 1.0)
   both, one = dot(known * y, y) / n, dot(known * y, seen) / n
-  other = one.T
-  total = jnp.zeros_like(n)
-  for cell, margin in (
-    (both, one * other),
-    (one - both, one * (1.0 - other)),
-    (other - both, (1.0 - one) * other),
-    (1.0 - one - other + both, (1.0 - one) * (1.0 - other)),
-  ):
-    there = (cell > 0) & (margin > 0)
-    ratio = jnp.where(there, cell, 1.0) / jnp.where(there, margin, 1.0)
-    total += jnp.where(there, cell * jnp.log(ratio), 0.0)
-  return jnp.where(jnp.eye(len(n), dtype=bool), 0.0, jnp.maximum(total, 0.0))
+  information = distribution.pair_information(both, one)
+  return jnp.where(jnp.eye(len(n), dtype=bool), 0.0, information)
 
 
 def _counted(y, where, weight):

@@ -21,13 +21,10 @@ def _fitted(head, rows=3, dim=4):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('table', [True, False])
-def test_pairs_of_a_head_by_enumeration(table):
+def test_pairs_of_a_head_by_enumeration():
   head = label_powerset(3, 8)
   params, h = _fitted(head)
   joint = np.exp(np.asarray(jax.jit(head.joint)(params, h)))
-  if not table:
-    head = head._replace(joint=None)
   pairs = jax.jit(lambda params, h: dependence.pairs_of(head, params, h))
   found = np.asarray(pairs(params, h))
   y = (np.arange(8)[:, None] >> np.arange(3)) & 1
