@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from mlc.base import Head, Key
 from mlc.heads.product import product
-from mlc.heads.self_attention import attend
+from mlc.heads.self_attention import attend, norm
 from mlc.numerics import dropout as drop
 
 
@@ -112,7 +112,7 @@ class _Decoder(nn.Module):
     for block in range(self.depth):
       key_t = None if key is None else jax.random.fold_in(key, block)
       q = self._block(block, q, f, key_t)
-    q = nn.LayerNorm(name='norm')(q)
+    q = norm('norm')(q)
     readout = self.param(
       'readout',
       nn.initializers.lecun_normal(in_axis=1, out_axis=2, batch_axis=(0,)),
@@ -139,12 +139,12 @@ class _Decoder(nn.Module):
       among = nn.MultiHeadDotProductAttention(
         self.heads, name=f'among_{t}', attention_fn=attend
       )
-      branch = among(nn.LayerNorm(name=f'norm_{t}_0')(q))
+      branch = among(norm(f'norm_{t}_0')(q))
       q = q + drop(keys[0], branch + nothing, self.dropout)
     across = nn.MultiHeadDotProductAttention(self.heads, name=f'across_{t}')
-    branch = across(nn.LayerNorm(name=f'norm_{t}_1')(q) + nothing, f)
+    branch = across(norm(f'norm_{t}_1')(q) + nothing, f)
     q = q + drop(keys[1], branch, self.dropout)
-    branch = nn.LayerNorm(name=f'norm_{t}_2')(q)
+    branch = norm(f'norm_{t}_2')(q)
     branch = nn.relu(nn.Dense(2 * self.width, name=f'wide_{t}')(branch))
     branch = nn.Dense(self.width, name=f'narrow_{t}')(branch)
     return q + drop(keys[2], branch, self.dropout)
