@@ -53,7 +53,7 @@ def _conditions(dataset: str, method: str) -> Experiment:
       seeds=3,
       learning_rates=(3e-3, 1e-2),
       l2s=(0.1, 1.0),
-      epochs=4,
+      epochs=3,
       batch_size=256,
     )
   return experiment(
@@ -61,7 +61,7 @@ def _conditions(dataset: str, method: str) -> Experiment:
     method,
     **common,
     options=options,
-    seeds=5,
+    seeds=4 if demonstrated else 5,
     learning_rates=(1e-3, 1e-2),
     l2s=(0.1, 1.0),
     # Patience ends it sooner; sets of 200 rows need as many.
