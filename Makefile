@@ -22,6 +22,9 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 test: $(VENV)/ready
 	$(PYTEST)
 
+# Most of a short test is compiling what it runs once: without optimisations.
+test-fast: export XLA_FLAGS += --xla_backend_optimization_level=0 \
+  --xla_cpu_use_fusion_emitters=false
 test-fast: $(VENV)/ready
 	$(PYTEST) -m 'not slow'
 

@@ -136,6 +136,7 @@ def test_numbers_of_the_distribution_are_the_same_for_all_decoders():
   assert {len(v) for v in result.values.values()} == {len(kinds)}
 
 
+@pytest.mark.slow
 def test_nll_is_that_of_the_chain():
   batch, result = judged(False)
   head = classifier_chain(LABELS)

@@ -118,6 +118,7 @@ class TestOnShapes:
     for option in options_of(METHODS[method].head, 'model.'):
       assert option.default is not None
 
+  @pytest.mark.slow
   def test_every_decoder_says_how_or_who_lacks_what(self, method):
     dataset = sources.load(dataset_of(method))
     served = decoders_of(method)
@@ -131,12 +132,14 @@ class TestOnShapes:
       with pytest.raises(MissingCapabilityError, match=model.head.name):
         build_model(experiment(method, (name,)), dataset, 8)
 
+  @pytest.mark.slow
   @pytest.mark.parametrize('encoder', ENCODERS)
   def test_every_encoder(self, method, encoder):
     dataset = sources.load(dataset_of(method))
     made = dataclasses.replace(experiment(method), encoder=encoder)
     rehearse(build_model(made, dataset, 8), dataset)
 
+  @pytest.mark.slow
   def test_every_loss_or_what_it_lacks(self, method):
     head = build_model(experiment(method), sources.load(dataset_of(method)), 8)
     head = head.head

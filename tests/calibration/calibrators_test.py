@@ -126,6 +126,7 @@ def log_odds_of_marginals():
   return scipy.special.logit(np.exp(np.asarray(scores, float)) @ VECTORS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('form', FORMS)
 def test_temperature_is_that_of_a_search_in_double_precision(form):
   scores = log_odds_of_marginals() if form == 'marginals' else None
@@ -143,6 +144,7 @@ def test_temperature_is_that_of_a_search_in_double_precision(form):
   assert 1.2 < ours < 6.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('form', ['classes', 'table', 'product'])
 def test_vector_scaling_is_the_penalised_maximum(form):
   scores = np.asarray(world(form)[0][0], float)
@@ -179,6 +181,7 @@ def test_platt_is_that_of_scikit_learn():
   assert not np.any(state['kept'])
 
 
+@pytest.mark.slow
 def test_a_label_without_a_positive_or_a_negative_stays_as_it_was():
   (scores, h, y), _, _ = world('product')
   y = y.at[:, 0].set(0.0).at[:, 2].set(1.0)
@@ -277,6 +280,7 @@ def test_temperature_leaves_the_mode(form):
   )
 
 
+@pytest.mark.slow
 def test_impossible_label_vectors_stay_so():
   (scores, h, y), _, _ = world('table')
   scores = jax.nn.log_softmax(scores.at[:, 5].set(-jnp.inf))

@@ -45,6 +45,7 @@ def test_movies(movies):
   assert digest[:16] == '79568ba1ea6fe5f2'
 
 
+@pytest.mark.slow
 def test_movies_are_as_predictable_as_they_were_measured(movies):
   order = np.random.default_rng(0).permutation(movies.num_examples)
   test, train = np.split(order, [movies.num_examples // 5])

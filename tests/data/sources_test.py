@@ -52,6 +52,7 @@ NOTES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', REAL)
 def test_real_sets_are_what_is_known_of_them(data_dir, name):
   n, num_features, num_labels, cardinality, label_sets, sizes = REAL[name]
@@ -79,6 +80,7 @@ def test_real_sets_are_what_is_known_of_them(data_dir, name):
   assert len(data.notes) == expected_notes, data.notes
 
 
+@pytest.mark.slow
 def test_labels_of_the_real_sets_go_by_name(data_dir):
   yeast = sources.load('yeast', data_dir=data_dir)
   assert yeast.label_names == tuple(f'Class{i}' for i in range(1, 15))
@@ -88,6 +90,7 @@ def test_labels_of_the_real_sets_go_by_name(data_dir):
   assert {r'TAG_m\'usica', r'TAG_dise\~no'} < set(delicious.label_names)
 
 
+@pytest.mark.slow
 def test_the_bundled_yeast_is_mulans_in_the_same_order(data_dir):
   bundled = sources.load('yeast')
   mulan = sources.load('yeast', data_dir=data_dir)

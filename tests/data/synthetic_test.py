@@ -39,6 +39,7 @@ def test_the_joint_sums_to_one(kind):
   assert data.x.shape == (200, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', KINDS)
 def test_label_vectors_occur_as_often_as_the_joint_says(kind):
   data = make(kind, labels=4, examples=20000, seed=3)

@@ -225,6 +225,7 @@ assert 'tensorflow' not in sys.modules and 'torch' not in sys.modules
   assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['scene', 'medical'])
 def test_a_real_set_with_a_given_split(name, data_dir, tmp_path):
   dataset = sources.load(name, data_dir=data_dir)

@@ -126,6 +126,7 @@ def test_a_last_group_may_be_smaller():
   assert y.shape == (ROWS, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', [k for k in KINDS if k != 'ising'])
 @pytest.mark.parametrize('num_labels', [4, 5])
 def test_draws_without_the_table_follow_it(kind, num_labels):

@@ -84,6 +84,7 @@ def case(request, random_rules, table_head, random_tables):
   return Case(num_labels, sets, arrays, possible, p, jax.device_get(found))
 
 
+@pytest.mark.slow
 def test_no_constrained_decision_breaks_a_rule(case):
   broken = 0
   for name, y in case.found.items():
@@ -113,6 +114,7 @@ def values(name, num_labels):
   return np.where(union > 0, both / np.where(union > 0, union, 1), 1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', CRITERIA)
 def test_decode_is_best_among_the_allowed(case, name):
   expected = case.p @ values(name, case.num_labels)
@@ -138,6 +140,7 @@ def test_repair_makes_the_likeliest_changes(case, name):
   np.testing.assert_array_equal(y[stays], d[stays])
 
 
+@pytest.mark.slow
 def test_without_rules_nothing_changes(table_head, random_tables):
   tables, head = random_tables(0, 40, 4), table_head(4)
   none = rule_set.compiled([], 4)
@@ -245,6 +248,7 @@ class TestManyLabels:
     unconstrained = head.mode(params, h)
     assert rule_set.violations(rules, np.asarray(unconstrained)).any()
 
+  @pytest.mark.slow
   def test_a_chain_is_searched_and_says_so(self):
     head, params, h, rules = self.setup(classifier_chain)
     subset = decoding.within(decoding.joint_mode())

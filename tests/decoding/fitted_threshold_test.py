@@ -124,6 +124,7 @@ def minus_cost(j):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('name', 'value'),
   [
@@ -142,6 +143,7 @@ def test_no_cut_is_worth_more(fitted, name, value):
     assert ours == pytest.approx(best, abs=1e-9), j
 
 
+@pytest.mark.slow
 def test_f1_is_the_best_of_the_precision_recall_curve(fitted):
   drawn, found = fitted
   for j in range(6):

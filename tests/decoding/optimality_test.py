@@ -113,6 +113,7 @@ def test_no_other_decision_that_names_a_label_is_better(
     assert missing.max() < 1e-6, decoder.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('beta', [0.5, 1.0, 2.0])
 @pytest.mark.parametrize('num_labels', SIZES)
 def test_f_beta_is_optimal(num_labels, beta, table_head, random_tables):
@@ -351,6 +352,7 @@ def test_f_beta_from_samples_is_optimal_for_the_samples(
   assert 0 < missing.max() < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'without',
   [

@@ -96,6 +96,7 @@ def f1_losses(sets):
   return np.where(both > 0, 1.0 - f1, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('finish', [None, implied, exclusive])
 def test_the_expected_false_negative_rate_is_at_most_alpha(finish):
   alpha, rows = 0.2, 40
@@ -115,6 +116,7 @@ def test_the_expected_false_negative_rate_is_at_most_alpha(finish):
   assert (state['rows'] == rows).all()
 
 
+@pytest.mark.slow
 def test_the_threshold_is_the_highest_that_equation_4_allows():
   alpha, rows = 0.2, 40
   p, y = pool()
@@ -131,6 +133,7 @@ def test_the_threshold_is_the_highest_that_equation_4_allows():
     assert bound(found[0]) <= alpha < bound(1 / (1 + math.exp(-odds - 0.0625)))
 
 
+@pytest.mark.slow
 def test_the_expected_f1_loss_is_at_most_alpha_with_the_stated_probability():
   # A little below the risk of one of the thresholds.
   alpha, delta, rows = 0.497, 0.1, 400

@@ -92,6 +92,7 @@ def test_sparse_and_dense_rows_have_the_same_scale():
   np.testing.assert_allclose(sparse['scale'], dense['scale'], rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('sparse', [False, True])
 def test_rows_of_weight_zero_are_padding(sparse):
   x = _sparse()[1] if sparse else jnp.asarray(_dense())
@@ -107,6 +108,7 @@ def test_rows_of_weight_zero_are_padding(sparse):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('sparse', [False, True])
 def test_weight_two_means_the_row_twice(sparse):
   x = _sparse()[1] if sparse else jnp.asarray(_dense())

@@ -97,6 +97,7 @@ def test_compiling_between_epochs_is_seen(task, monkeypatch):
   assert outcome.recompiled >= SIZES.epochs - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('way', [training.torch_loop, training.torch_batched])
 def test_torch_does_the_same_work(task, way):
   pytest.importorskip('torch', reason='PyTorch is in the extra `benchmark`')
@@ -170,6 +171,7 @@ def test_contestants_take_turns(task):
   assert turns == ['a', 'b', 'a', 'b']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('module', 'name', 'package'),
   [('torch', 'training', 'torch'), ('sklearn', 'greedy', 'scikit-learn')],

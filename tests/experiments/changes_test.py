@@ -98,6 +98,7 @@ class TestChanges:
       r'note: 1 of 4 labels are always 1 .* y3', partial.log_path.read_text()
     )
 
+  @pytest.mark.slow
   def test_the_config(self, partial, command, tmp_path, contents):
     config = partial.read_config()
     partial.config_path.write_text(json.dumps({**config, 'epochs': 3}))

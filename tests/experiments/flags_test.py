@@ -502,6 +502,7 @@ class TestHelp:
     )
 
 
+@pytest.mark.slow
 def test_a_flag_file_replays_a_run(finished, command):
   config = finished.read_config()
   made = experiment(f'--flagfile={finished.flags_path}')

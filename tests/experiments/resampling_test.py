@@ -22,6 +22,7 @@ def dataset():
   return sources.load(WORLD)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', RESAMPLERS)
 def test_only_the_training_rows_of_a_run_change(name, tiny, dataset):
   plain = plan(tiny(dataset=WORLD), dataset)

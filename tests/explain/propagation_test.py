@@ -120,6 +120,7 @@ def test_positions_are_those_of_loops():
     np.testing.assert_allclose(found.free_running[j], mean(free, w), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('block', [128, 4])
 def test_flips_are_those_of_loops(block, monkeypatch):
   monkeypatch.setattr(rows, 'BLOCK', block)

@@ -81,6 +81,7 @@ def test_logits_and_log_prob_are_those_of_the_paper():
     np.testing.assert_allclose(log_prob[b], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_greedy_is_that_of_the_paper():
   head, params = random_chain(6)
   h = features(30)

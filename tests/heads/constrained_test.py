@@ -80,6 +80,7 @@ def conditioned(p, possible):
   return np.where(mass > 0, cut / np.where(mass > 0, mass, 1), alike), mass
 
 
+@pytest.mark.slow
 def test_the_joint_is_cut_and_sums_to_one(asked):
   _, possible, p, _, found = asked
   q = np.exp(found['joint'].astype(float))
@@ -90,6 +91,7 @@ def test_the_joint_is_cut_and_sums_to_one(asked):
   np.testing.assert_allclose(found['keeping'], mass[..., 0], atol=2e-6)
 
 
+@pytest.mark.slow
 def test_every_answer_is_that_of_the_conditioned_table(asked):
   num_labels, possible, p, codes, found = asked
   q, _ = conditioned(p, possible)
@@ -131,6 +133,7 @@ def stated(text, num_labels=4):
   return rule_set.compiled(rule_set.parse(text, names), num_labels)
 
 
+@pytest.mark.slow
 def test_without_rules_it_is_the_head_itself():
   base = classifier_chain(4)
   head = constrained(base, stated(''))
@@ -203,6 +206,7 @@ def pair():
 class TestRejection:
   """A head that cannot list its vectors, against one that can."""
 
+  @pytest.mark.slow
   def test_marginals_are_near(self, pair):
     drawn, found = pair
     assert drawn.exactness['marginals'] == 'estimated'
@@ -212,6 +216,7 @@ class TestRejection:
     error = np.sqrt(p * (1 - p) / (DRAWS * rate))
     assert (np.abs(mine - p) < 5 * error + 1e-6).all()
 
+  @pytest.mark.slow
   def test_the_acceptance_rate_is_the_probability_of_the_rules(self, pair):
     exact, drawn = pair[1]['rate']
     assert (np.abs(drawn - exact) < 5 * np.sqrt(0.25 / DRAWS)).all()
@@ -240,6 +245,7 @@ class TestRejection:
     for name in ('log_prob', 'joint', 'partial', 'cardinality_marginals'):
       assert getattr(pair[0], name) is None
 
+  @pytest.mark.slow
   def test_a_row_that_no_draw_serves_is_answered_without_rules(self):
     """As far as it goes: where nothing is accepted nothing is known."""
     base = binary_relevance(4)._replace(joint=None)

@@ -289,10 +289,12 @@ def answer(case, capability):
   return case.answers[capability]
 
 
+@pytest.mark.slow
 def test_probabilities_sum_to_one(known):
   np.testing.assert_allclose(np.exp(known.table).sum(-1), 1.0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_hot_heads_give_all_mass_to_one_hot_vectors(known):
   size = np.asarray(distribution.label_vectors(LABELS)).sum(-1)
   mass = np.exp(known.table)[:, size == 1].sum(-1)
@@ -400,6 +402,7 @@ def test_the_same_twice_without_a_key(case):
     assert (again['sample'] != case.answers['sample']).any()
 
 
+@pytest.mark.slow
 def test_runs_are_a_leading_axis(case):
   other = disturbed(case.params, 4)
   stack = lambda a, b: np.stack([a, b])

@@ -4,10 +4,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from mlc.heads import gru
 
 
+@pytest.mark.slow
 def test_a_step_is_that_of_flax():
   width, rng = 3, np.random.default_rng(0)
   state, x = (

@@ -108,6 +108,7 @@ def vectors(num_labels):
 # The max constraint.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('hierarchy', [DIAMOND, TREE, random_dag(6, 0.5, 1)])
 def test_max_constraint_and_its_loss_are_the_papers(hierarchy):
   f = scores(6)
@@ -212,6 +213,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('factory', 'hierarchy', 'law'), CASES)
 def test_the_joint_is_what_the_formula_says(factory, hierarchy, law):
   f, y = scores(6), vectors(6)
@@ -236,6 +238,7 @@ def of_vector(table, y):
   return table[np.arange(len(y)), codes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('factory', 'hierarchy', 'law'), CASES)
 def test_beyond_the_table_all_is_as_good(factory, hierarchy, law, monkeypatch):
   monkeypatch.setattr(distribution, 'MAX_TABLE_LABELS', 2)

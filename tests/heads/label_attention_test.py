@@ -60,6 +60,7 @@ def test_the_true_labels_never_reach_a_logit():
   np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_dropout_needs_a_key():
   head, params, h = made(dropout=0.5)
   logits = quick_jit(head.logits)

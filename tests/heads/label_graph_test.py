@@ -88,6 +88,7 @@ def logits_by_hand(params, a, h):
   return np.asarray(h) @ c.T / np.sqrt(DIM) + np.asarray(params['bias'])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('graph', GRAPHS)
 def test_logits(graph):
   h, y = rows(25, 6)
@@ -109,6 +110,7 @@ def test_logits(graph):
   )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('depth', [1, 2])
 def test_a_label_reads_those_that_depth_edges_lead_to(depth):
   """The chain 0 -> 1 -> 2 and label 3 alone."""
@@ -127,6 +129,7 @@ def test_a_label_reads_those_that_depth_edges_lead_to(depth):
   np.testing.assert_array_equal(reads, np.linalg.matrix_power(edges, depth) > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('graph', GRAPHS)
 def test_labels_in_another_order_give_the_same_in_that_order(graph):
   h, y = rows(25, 5)

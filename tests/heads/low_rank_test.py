@@ -81,6 +81,7 @@ def test_the_randomised_search_loses_little():
   assert 0.97 * best < ((y @ v) ** 2).sum() <= best * (1 + 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_labels', [1, 3, 983, 1600])
 def test_no_labels_seen_leaves_an_orthogonal_basis(num_labels):
   h = jnp.ones((4, DIM))

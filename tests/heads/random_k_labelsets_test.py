@@ -61,6 +61,7 @@ def models_of(params, h, num_labels):
   return models
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('num_labels', 'size', 'models'),
   [(1, 3, 0), (4, 3, 0), (7, 3, 0), (7, 2, 4), (7, 8, 0), (60, 3, 20)],
@@ -109,6 +110,7 @@ def test_runs_draw_their_own():
   assert np.array_equal(subsets(9, 0), subsets(9, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('overlap', [False, True])
 def test_marginals_and_objective_are_those_of_the_models(overlap):
   head, params, h, y = made(overlap=overlap)

@@ -112,6 +112,7 @@ def test_it_is_the_composition_of_both_levels(kind, feed):
   assert losses[2] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['meta', 'nested'])
 def test_no_model_serves_a_row_that_trains_it(kind):
   """By the two ways in which a row's loss can depend on a first model.
@@ -149,6 +150,7 @@ def test_no_model_serves_a_row_that_trains_it(kind):
   assert (served.sum(0) > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', KINDS)
 def test_the_second_level_moves_no_first_one(kind):
   """With the first level's own share constant, its gradient is the same."""

@@ -9,6 +9,7 @@ from sklearn.metrics import ndcg_score
 from mlc import losses
 
 
+@pytest.mark.slow
 def test_they_are_the_formulas(apply, rows):
   """Rank by rank, in float64."""
   listnet, ndcg, reciprocal = [], [], []
@@ -63,6 +64,7 @@ def test_a_temperature_must_be_above_zero(make):
     make(temperature=0.0)
 
 
+@pytest.mark.slow
 def test_an_unknown_label_is_not_in_the_list(apply):
   """However high its score."""
   logits = jnp.asarray([[1.0, 9.0, 0.0]])

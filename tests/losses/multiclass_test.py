@@ -25,6 +25,7 @@ def numpy_of(one_hot_rows):
   return f, y.argmax(-1), y.sum(0), log_p[y > 0]
 
 
+@pytest.mark.slow
 def test_cross_entropy_is_that_of_optax_for_the_head_of_the_bench():
   """Through its logits, which are log-odds and not scores."""
   rng = np.random.default_rng(0)
@@ -64,6 +65,7 @@ def test_no_gradient_of_the_head_is_nan(quick_jit):
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow
 def test_balanced_weighs_as_scikit_learn_does(apply, one_hot_rows):
   _, classes, _, log_p = numpy_of(one_hot_rows)
   there = np.unique(classes)

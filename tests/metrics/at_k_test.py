@@ -85,6 +85,7 @@ def of_order(y, order) -> dict[str, float]:
   return out
 
 
+@pytest.mark.slow
 def test_ties_count_the_mean_over_their_orders():
   """Against every order of five labels, of which some are tied."""
   rng = np.random.default_rng(0)
@@ -103,6 +104,7 @@ def test_ties_count_the_mean_over_their_orders():
       assert ours[name][b] == pytest.approx(mean, abs=2e-6), name
 
 
+@pytest.mark.slow
 def test_equal_to_rax_without_ties():
   """With unknown labels; a row without a true label counts 0 in both."""
   rng = np.random.default_rng(1)

@@ -182,14 +182,17 @@ def ordered_by_mulan(y, s):
   return {'map': np.mean(precisions), 'auc_macro': np.mean(areas)}
 
 
+@pytest.mark.slow
 def test_sklearn_is_scikit_learn_with_its_defaults(cases):
   compared('sklearn', by_sklearn, cases)
 
 
+@pytest.mark.slow
 def test_mulan_is_mulan(cases):
   compared('mulan', by_mulan, cases)
 
 
+@pytest.mark.slow
 def test_rows_and_labels_that_are_undefined_are_counted(cases):
   """The same ones by every convention, whatever they count."""
   y, d, _ = map(np.stack, together(*cases))

@@ -66,6 +66,7 @@ def test_the_parts_add_up_and_two_are_never_negative(name):
   assert parts.decoding > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 def test_the_truth_has_nothing_but_what_the_decoder_loses(name):
   criterion = CRITERIA[name]
@@ -77,6 +78,7 @@ def test_the_truth_has_nothing_but_what_the_decoder_loses(name):
   np.testing.assert_allclose(parts[1:], 0.0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['hamming_loss', 'jaccard_example'])
 def test_a_model_that_is_only_too_flat_is_mended_by_its_temperature(name):
   criterion = CRITERIA[name]

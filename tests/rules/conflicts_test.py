@@ -8,6 +8,7 @@ import pytest
 from mlc import rules as rule_set
 
 
+@pytest.mark.slow
 def test_smallest_conflicts_are_those_of_trying_every_set(brute):
   """Random rules of which most sets contradict themselves."""
   rng = np.random.default_rng(0)

@@ -120,6 +120,7 @@ def test_chain_reaches_the_optimum_of_sklearn(setting, dtype, tolerance):
       agrees(fitted, run, x, y, l2s[run % 2], tolerance)
 
 
+@pytest.mark.slow
 def test_emotions_as_independent_problems(data_dir):
   from mlc.data import sources
 
@@ -200,6 +201,7 @@ def test_units_are_the_norms_of_the_rows_of_the_hessian():
   )
 
 
+@pytest.mark.slow
 def test_flat_directions_have_unit_one():
   objective = lambda w: w[0] ** 2 + w[1]
   _, _, units = curvature.units(objective, jnp.ones(3), jax.random.key(0))

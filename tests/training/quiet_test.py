@@ -58,6 +58,7 @@ def test_in_another_thread_signals_are_left_alone():
   assert found == [3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('error', 'errno'),
   [

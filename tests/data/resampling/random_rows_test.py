@@ -133,6 +133,7 @@ def test_label_sets_share_evenly(draw, factory, size):
   assert len(originals) == (len(rows.y) if over else len(found))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('factory', 'shares'),
   [(ml_ros, (0.9, 0.8, 0.1)), (lp_ros, (0.85, 0.15))],
