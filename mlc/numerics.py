@@ -143,6 +143,7 @@ def jit_once(
     function: what is compiled.
     light: that it takes longer to compile than to run even without any: many
       small operations, and no joint tables. Compiled in half the time again.
+      Last bits may depend on how many devices share the work.
     **options: of jax.jit.
   """
   chosen = None

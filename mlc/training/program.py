@@ -64,8 +64,7 @@ def build(
     # One by one: side by side, every run would hold a copy of its rows.
     mesh.over_runs(
       lambda of_run, data: start(init, new, data, *of_run), where, 'map'
-    ),
-    light=True,
+    )
   )
   begin_args = ((runs, jnp.asarray(~where.real)), data)
   shapes = jax.eval_shape(begin, *begin_args)
