@@ -9,6 +9,13 @@ multi-class set, one of which does not suit each: softmax has to share one sum
 among all true labels, sigmoid contradicts itself about a single class. Both
 mismatches are refused unless --allow_mismatch insists, as this study does; the
 words of the refusal stand below the figures.
+
+Three CPU minutes in all. On yeast expect softmax to give a true label 0.13 on
+average, sigmoid 0.52; nothing above 0.5 in any row; an ECE by label of 23.5
+points against 4.3; and, with tuned thresholds, the same macro F1: what is lost
+is the scale, not the order of the rows. On digits expect sigmoid to predict no
+class on 6.7 % of the rows and several on 2.7 %, so that 89.8 % are right where
+softmax has 96.9 %, and 96.7 % by its likeliest class.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -47,10 +54,9 @@ def _conditions(dataset: str, method: str) -> Experiment:
     allow_mismatch=True,
     regrets=False,
     seeds=5,
-    learning_rates=(1e-2,),
-    l2s=(0.1, 1.0),
-    epochs=20,
-    patience=6,
+    # To the optimum, so that no half-trained probability is blamed on a head.
+    optimizer='lbfgs',
+    l2s=(1.0, 10.0, 100.0),
   )
 
 
@@ -147,7 +153,8 @@ def _caption(dataset: str, wrong: str) -> str:
     'Middle: of what is given a probability, how much is so; dots of fewer '
     'than 20 cases are left out. Right: '
     + (
-      'the probabilities of the classes, added up; exactly one class holds.'
+      'the probabilities of the classes, added up (2: or more); exactly one '
+      'class holds.'
       if wrong == SIGMOID
       else 'the probability of a true label, by how many are true in the row; '
       'below the dashed line softmax has to stay on average.'
@@ -171,6 +178,8 @@ def _sizes(axis: Axes, seen: Mapping[str, Seen]) -> None:
     axis.bar(places, share, width, label=title, color=_COLOURS[method])
   names = [str(k) for k in range(most)] + [f'{most}+']
   axis.set_xticks(range(most + 1), names)
+  # Room for the legend.
+  axis.set_ylim(0.0, 1.4 * axis.get_ylim()[1])
   axis.set_xlabel('labels in a row')
   axis.set_ylabel('rows, %')
 
@@ -235,8 +244,11 @@ def _sums(axis: Axes, seen: Mapping[str, Seen]) -> None:
       alpha=1.0 if method == SOFTMAX else 0.7,
       label=_TITLES[method],
     )
+  # Powers of ten would be set as mathematics, which pages do not parse.
   axis.set_yscale('log')
-  axis.set_xlabel('sum of the probabilities of a row (2: or more)')
+  axis.yaxis.set_major_formatter('{x:g}')
+  axis.yaxis.set_minor_formatter('')
+  axis.set_xlabel("sum of a row's probabilities")
   axis.set_ylabel('rows, %')
 
 
