@@ -189,7 +189,7 @@ def product_decision(
 
   References:
     Ye, Chai, Lee, Chieu, Optimizing F-measures: a tale of two approaches, ICML
-    2012 (theorem 10: the largest marginals; section 4: the recursion).
+    2012, algorithm 1 (quadratic time).
   """
   q, r = squared.numerator, squared.denominator
   num_labels, dtype = marginals.shape[-1], marginals.dtype

@@ -13,6 +13,7 @@ from experiments.studies.regret import REGRET
 from experiments.studies.softmax_vs_sigmoid import SOFTMAX_VS_SIGMOID
 from experiments.studies.study import Study
 from experiments.studies.thresholds import THRESHOLDS
+from experiments.studies.worlds import WORLDS
 
 STUDIES: Mapping[str, Study] = {
   'dependence': DEPENDENCE,
@@ -25,4 +26,5 @@ STUDIES: Mapping[str, Study] = {
   'error_propagation': ERROR_PROPAGATION,
   'imbalance': IMBALANCE,
   'thresholds': THRESHOLDS,
+  'worlds': WORLDS,
 }
