@@ -1,4 +1,8 @@
-"""The best decisions among those that name a label at least."""
+"""The best decisions among those that name a label at least.
+
+What the rule `at least 1 of: *` makes of `hamming` and `subset` (see
+`constraints.within`), in closed form at any number of labels.
+"""
 
 import jax
 import jax.numpy as jnp
