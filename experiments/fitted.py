@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 # Thresholds with their intervals, labels that fell back, what is promised.
+_PROMISED = ('reached', 'least', 'rows')
 _KEPT = (
   *('threshold', 'threshold_low', 'threshold_high'),
   *('pooled', 'expected', 'never', 'always'),
-  *('reached', 'least', 'rows'),
+  *_PROMISED,
 )
 # Why a label has no threshold of its own, and what it does then.
 _FEW = 'have too few positives among the validation rows of some seed or fold'
@@ -25,14 +26,20 @@ _FELL_BACK = {
 
 
 def thresholds_of(states: Mapping[str, Any]) -> dict[str, np.ndarray]:
-  """Fitted thresholds, by the names that predictions.npz has for them."""
-  return {
-    f'{what}_{name}': np.asarray(state[what])
-    for name, state in states.items()
-    if isinstance(state, dict)
-    for what in _KEPT
-    if what in state
-  }
+  """Fitted thresholds, by the names that predictions.npz has for them.
+
+  Of a decoder that keeps rules only what it promises of its own.
+  """
+  found = {}
+  for name, state in states.items():
+    inner, kept = state, _KEPT
+    if isinstance(state, dict) and 'fitted' in state:
+      inner, kept = state['fitted'], _PROMISED
+    if isinstance(inner, dict):
+      for what in kept:
+        if what in inner:
+          found[f'{what}_{name}'] = np.asarray(inner[what])
+  return found
 
 
 def notes_of(arrays: Mapping[str, np.ndarray]) -> list[str]:

@@ -63,7 +63,7 @@ def judge(
   )
   known = dataset.log_joint if regrets else None
   params, states, temperature = fit_states(
-    model, data, splits, params, keys, known is not None
+    model, data, splits, params, keys, known is not None, rules
   )
   states = decoding.given(states, rules)
   classes = model.head.one_hot and dataset.is_multiclass
@@ -223,6 +223,7 @@ def fit_states(
   params: Params,
   keys: jax.Array,
   truth_is_known: bool,
+  rules: Rules | None = None,
 ) -> tuple[Params, Mapping[str, Any], jax.Array | None]:
   """What is learnt from the validation rows of each run.
 
@@ -235,15 +236,16 @@ def fit_states(
   index, weight = padded(rows, max(len(part) for part in rows))
 
   @jit_once
-  def fitted(data, params, index, weight, keys):
+  def fitted(data, params, index, weight, keys, rules):
     def one(run):
-      params, index, weight, key = run
+      params, index, weight, key, rules = run
       validation = evaluation.rows_of(data, index, weight)
       params = evaluation.calibrate(
         model.encoder, model.head, model.calibrator, params, validation, key
       )
+      encoder, head = model.encoder, model.calibrated
       states = evaluation.fit_decoders(
-        model.encoder, model.calibrated, model.decoders, params, validation, key
+        encoder, head, model.decoders, params, validation, key, rules
       )
       temperature = None
       if truth_is_known:
@@ -252,9 +254,9 @@ def fit_states(
         )
       return params, states, temperature
 
-    return jax.lax.map(one, (params, index, weight, keys))
+    return jax.lax.map(one, (params, index, weight, keys, rules))
 
-  return fitted(data, params, index, weight, keys)
+  return fitted(data, params, index, weight, keys, rules)
 
 
 def exactness_of(

@@ -200,6 +200,11 @@ class Decoder(NamedTuple):
     learn: (decoding sample) -> state, of a decoder for which `fit` needs no
       more of the head than its marginals: several then learn from one sample,
       which is sorted once. None for others.
+    finished: (finish) -> the same decoder, fitted to decisions as `finish`
+      (label sets [B,L], marginals [B,L]) -> [B,L] completes them. Of a decoder
+      that promises something of its final decisions; None of others.
+    fit_ruled: (rules, ...) -> state, in place of `fit` where rules are known
+      whose keeping changes what there is to learn; None where it does not.
   """
 
   name: str
@@ -209,6 +214,8 @@ class Decoder(NamedTuple):
   within: Callable[..., Array] | None = None
   within_exactness: Callable[[Head], Exactness] | None = None
   learn: Callable[..., Any] | None = None
+  finished: Callable[[Callable[..., Array]], 'Decoder'] | None = None
+  fit_ruled: Callable[..., Any] | None = None
 
 
 class Method(NamedTuple):

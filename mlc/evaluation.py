@@ -97,8 +97,12 @@ def fit_decoders(
   params: Params,
   validation: Batch,
   key: Key,
+  rules: Any = None,
 ) -> Mapping[str, Any]:
-  """What each decoder learns from the validation rows, by its name."""
+  """What each decoder learns from the validation rows, by its name.
+
+  `rules` are those of the run, for decoders that learn something else by them.
+  """
   return decoding.fit_all(
     decoders,
     head,
@@ -108,6 +112,7 @@ def fit_decoders(
     where=validation.where,
     weight=validation.weight,
     key=key,
+    rules=rules,
   )
 
 

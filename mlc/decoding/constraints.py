@@ -31,6 +31,8 @@ def repaired(decoder: Decoder) -> Decoder:
 
   The nearest consistent vector to its decision d under the model's marginals:
   the likeliest set of changes. A decision that keeps the rules stays as it is.
+  A decoder that promises something (`fnr_control`) is fitted to its mended
+  decisions, by `fit_ruled`: the promise is of them.
 
   Args:
     decoder: of any kind.
@@ -56,7 +58,17 @@ def repaired(decoder: Decoder) -> Decoder:
       decoder.exactness(head), head.exactness['marginals'], 'enumerated'
     )
 
-  return _constrained(name, decoder, decide, exactness)
+  made = _constrained(name, decoder, decide, exactness)
+  finished = decoder.finished
+  if finished is None:
+    return made
+
+  def fit_ruled(rules, *args, **kwargs):
+    rules = Rules(*rules)
+    after = finished(lambda sets, p: nearest(rules, sets, p))
+    return {_FITTED: after.fit(*args, **kwargs), _RULES: None}
+
+  return made._replace(fit_ruled=fit_ruled)
 
 
 def within(decoder: Decoder) -> Decoder:

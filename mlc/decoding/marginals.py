@@ -1,5 +1,6 @@
 """Decoders that look at the marginal probabilities alone."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -127,15 +128,20 @@ def fit_all(
   where: Bool[Array, 'batch labels'] | None = None,
   weight: Float[Array, ' batch'] | None = None,
   key: Key | None = None,
+  rules: Rules | None = None,
 ) -> dict[str, Any]:
   """What each decoder learns, by its name; see `Decoder.fit`.
 
-  All that look at the marginals alone look at one sample of them.
+  All that look at the marginals alone look at one sample of them, and those
+  that learn something else by rules are told the `rules`.
   """
   states, sample = {}, None
   for name, decoder in decoders.items():
     if decoder.learn is None or not len(y):
-      states[name] = decoder.fit(
+      fit = decoder.fit
+      if rules is not None and decoder.fit_ruled is not None:
+        fit = functools.partial(decoder.fit_ruled, rules)
+      states[name] = fit(
         head, params, h, y, where=where, weight=weight, key=key
       )
       continue

@@ -95,7 +95,10 @@ def fnr_control(alpha: float) -> Decoder:
     Angelopoulos, Bates, Fisch, Lei, Schuster, Conformal risk control, ICLR
     2024, arXiv 2208.02814 (2022), equation 4 and theorem 1.
   """
-  return controlled(fnr(alpha))
+  # Fewer thresholds: each is asked of every row, one after another.
+  return controlled(fnr(alpha))._replace(
+    finished=lambda finish: controlled(fnr(alpha, step=0.5), finish)
+  )
 
 
 def f1_control(alpha: float, delta: float = 0.1) -> Decoder:
@@ -126,7 +129,9 @@ def f1_control(alpha: float, delta: float = 0.1) -> Decoder:
     Angelopoulos, Bates, Candes, Jordan, Lei, Learn then test: calibrating
     predictive algorithms to achieve risk control, arXiv 2110.01052, 2021.
   """
-  return controlled(f1(alpha, delta))
+  return controlled(f1(alpha, delta))._replace(
+    finished=lambda finish: controlled(f1(alpha, delta), finish)
+  )
 
 
 def controlled(control: Control, finish: Finish | None = None) -> Decoder:
@@ -165,8 +170,13 @@ def controlled(control: Control, finish: Finish | None = None) -> Decoder:
   return of_marginals(control.name, rule, learn=learn)
 
 
-def fnr(alpha: float) -> Control:
-  """Conformal risk control of the false-negative rate; see `fnr_control`."""
+def fnr(alpha: float, *, step: float = 0.0625) -> Control:
+  """Conformal risk control of the false-negative rate; see `fnr_control`.
+
+  Args:
+    alpha: as there.
+    step: between thresholds, in log-odds.
+  """
   _check('fnr_control', alpha=alpha)
 
   def loss(counts: Counts) -> Array:
@@ -181,7 +191,7 @@ def fnr(alpha: float) -> Control:
     first = jnp.argmax(bound <= alpha)
     return jnp.where(reached, first, len(bound) - 1), reached, bound[-1]
 
-  return Control(f'fnr_control_{alpha:g}', _grid(12.0, 0.0625), loss, choose)
+  return Control(f'fnr_control_{alpha:g}', _grid(12.0, step), loss, choose)
 
 
 def f1(alpha: float, delta: float = 0.1) -> Control:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mlc import decoding
-from mlc.base import Head
+from mlc import decoding, evaluation
+from mlc import rules as rule_set
+from mlc.base import Batch, Head
 from mlc.decoding import risk_control
+from mlc.encoders.identity import identity
 
 quick_jit = functools.partial(
   jax.jit, compiler_options={'xla_backend_optimization_level': 0}
@@ -149,6 +151,44 @@ def test_the_expected_f1_loss_is_at_most_alpha_with_the_stated_probability():
   seen = losses[:, draws(rows)].mean(axis=-1)
   naive = losses.mean(axis=-1)[np.argmax(seen <= alpha, axis=0)]
   assert (naive > alpha).mean() > allowed
+
+
+def test_under_rules_the_risk_is_that_of_the_repaired_sets():
+  """Repair drops one of two labels that exclude each other."""
+  alpha, rows = 0.4, 200
+  p, y = (jnp.asarray(a[:rows]) for a in pool())
+  rules = rule_set.stacked(
+    [rule_set.parse('exclusive: a, b', tuple('abcd'), where='test')], LABELS
+  )
+  rules = rule_set.Rules(*(jnp.asarray(part[0]) for part in rules))
+  plain = decoding.fnr_control(alpha)
+  decoder = decoding.repaired(plain)
+
+  @quick_jit
+  def decided(p, y):
+    fit = lambda rules: evaluation.fit_decoders(
+      identity(),
+      HEAD,
+      {decoder.name: decoder},
+      {'encoder': {}, 'head': ()},
+      Batch(p, y),
+      jax.random.key(0),
+      rules,
+    )
+    out = []
+    for state in (fit(rules), fit(None)):
+      mine = decoding.given(state, rules)[decoder.name]
+      out.append(decoder.decide(HEAD, (), p, mine))
+    return out
+
+  def bound(sets):
+    true = y.sum(axis=1)
+    hit = (sets * y).sum(axis=1) / jnp.maximum(true, 1)
+    return (jnp.where(true > 0, 1 - hit, 0).sum() + 1) / (rows + 1)
+
+  informed, unaware = decided(p, y)
+  assert not (informed[:, 0] * informed[:, 1]).any()
+  assert bound(informed) <= alpha < bound(unaware)
 
 
 def test_too_few_rows_promise_nothing_and_every_label_is_predicted():
