@@ -37,7 +37,6 @@ RESULTS_COLUMNS = (
   'split',
   'metric',
   'value',
-  'undefined',
 )
 # What is known of a run only when it has been trained.
 _KNOWN_AFTERWARDS = ('head', 'split')
@@ -46,7 +45,7 @@ _WHO = ('study', 'dataset', 'method', 'content_hash')
 
 
 class Row(NamedTuple):
-  """One number, as in results.csv; `value` is NaN where it is undefined.
+  """One number, as in results.json; `value` is NaN where it is undefined.
 
   `undefined` counts the rows of the data, or the labels, for which the metric
   is undefined by itself; None where nobody has counted.
@@ -239,7 +238,7 @@ def labels(records: Sequence[Record]) -> dict[str, str]:
 def results_csv(records: Sequence[Record]) -> str:
   """results.csv: one row a number, not rounded; `nan` where it is undefined.
 
-  `undefined` counts rows or labels, which count what the convention says. A
+  For how many rows or labels a metric is undefined stands in summary.csv. A
   diverged seed has `nan` too, whatever its last parameters gave.
   """
   text = io.StringIO()
@@ -252,8 +251,7 @@ def results_csv(records: Sequence[Record]) -> str:
       lost = (row.seed, row.fold) in r.diverged
       value = math.nan if lost else row.value
       place = (row.decoder, row.seed, row.fold, row.split, row.metric)
-      counted = '' if row.undefined is None else row.undefined
-      writer.writerow((*kept, *place, repr(value), counted))
+      writer.writerow((*kept, *place, repr(value)))
   return text.getvalue()
 
 

@@ -150,7 +150,7 @@ def test_results_csv_has_the_columns_and_exact_numbers(records):
   rows = list(csv.DictReader(io.StringIO(module.results_csv(records))))
   assert ','.join(rows[0]) == (
     'study,dataset,method,encoder,head,loss,decoder,seed,fold,split,metric,'
-    'value,undefined'
+    'value'
   )
   written = [row for r in records for row in r.rows]
   assert len(rows) == len(written)
