@@ -15,6 +15,11 @@ the chain in `chain` and `tree`, where the log odds of y_j given x and the label
 before it are not linear in x; `ising` in `ising`, whose field is solved for
 given marginals; two components of `bernoulli_mixture` in `mixture`, whose
 experts are not logistic-linear.
+
+With three seeds the matching head is lowest in five of the eight worlds, by
+0.002 to 0.004 nats below the next, and in `chain`, `ising` and `mixture` within
+0.007 nats of another that an interval does not tell from it. What a wrong head
+costs is larger: independent labels 0.13 to 0.85 nats in every dependent world.
 """
 
 import functools
@@ -158,7 +163,7 @@ def _mean(values: Mapping[Any, float]) -> float:
 def _conclusion(records: Sequence[Record]) -> list[str]:
   """Where the matching head is lowest, what it is off by, who beats it."""
   worlds, overlap = _worlds(records), _overlap(records)
-  lowest, beaten, off = [], [], []
+  lowest, level, beaten, off = [], [], [], []
   for kind, heads in worlds.items():
     mine = heads.get(MATCHING.get(kind, ''))
     if mine is None:
@@ -167,16 +172,19 @@ def _conclusion(records: Sequence[Record]) -> list[str]:
     off.append(f'{kind} {_mean(mine):.3f}' + _around(mean))
     best = min(heads, key=lambda head: _mean(heads[head]))
     gap = paired(mine, heads[best], overlap=overlap)
-    if best == MATCHING[kind] or indistinguishable(gap):
+    if best == MATCHING[kind]:
       lowest.append(kind)
+    elif indistinguishable(gap):
+      level.append(f'{kind} ({best})')
     else:
       beaten.append(f'in {kind} {best} by {amount(gap, "nats")}')
   if not off:
     return ['No world with a known truth was looked at.', *['No numbers.'] * 2]
   return [
     f'In {len(lowest)} of {len(off)} worlds the head that matches the world '
-    'has the lowest NLL, or one that a paired interval does not tell from it: '
-    f'{", ".join(lowest) or "none"}.',
+    f'has the lowest NLL: {", ".join(lowest) or "none"}; in {len(level)} a '
+    'paired interval does not tell it from the head that has: '
+    f'{", ".join(level) or "none"}.',
     f'Nats above the NLL of the truth, of the matching head: {", ".join(off)}.',
     f'Lower than the matching head is {"; ".join(beaten) or "no other"}.',
   ]

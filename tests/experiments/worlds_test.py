@@ -59,6 +59,11 @@ def test_three_sentences_say_who_is_lowest():
   said = worlds.WORLDS.conclusion([ours, better])
   assert said[0].startswith('In 0 of 1 worlds')
   assert 'in exclusive label_powerset by +0.05' in said[2]
+  near = record('label_powerset', (0.05, 0.15))
+  said = worlds.WORLDS.conclusion([ours, near])
+  assert said[0].startswith('In 0 of 1 worlds')
+  assert 'in 1 a paired' in said[0] and 'exclusive (label_powerset)' in said[0]
+  assert 'no other' in said[2]
   ((_, figure, caption),) = worlds.WORLDS.figures([ours, better])
   assert 'ising 0.110, label_powerset 0.060' in caption
   assert figure.axes[0].get_title() == 'exclusive'
