@@ -32,9 +32,9 @@ def thresholds_of(states: Mapping[str, Any]) -> dict[str, np.ndarray]:
   """
   found = {}
   for name, state in states.items():
-    inner, kept = state, _KEPT
-    if isinstance(state, dict) and 'fitted' in state:
-      inner, kept = state['fitted'], _PROMISED
+    keeps_rules = isinstance(state, dict) and 'fitted' in state
+    inner = state['fitted'] if keeps_rules else state
+    kept = _PROMISED if keeps_rules else _KEPT
     if isinstance(inner, dict):
       for what in kept:
         if what in inner:
