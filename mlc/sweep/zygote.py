@@ -2,14 +2,15 @@
 
 Importing JAX, the heads and scikit-learn takes a job some seconds of a core
 before its first line of work. The zygote is a process that imports them once
-and forks for every job. It never touches a device, so that nothing that a fork
-would break, a thread pool or a driver, is there yet; JAX warns where a program
-forks later than that. Only Linux is known to fork so safely: elsewhere, and for
-programs that are no Python modules, `start` begins a process anew.
+and forks for every job. It never touches a device, so that none of the threads
+of JAX, and no driver, is there yet for a fork to break; JAX warns where a
+program forks later than that. (OpenBLAS has threads from its import on, and
+makes them anew after a fork.) Only Linux is known to fork so safely: elsewhere,
+and for programs that are no Python modules, `start` begins a process anew.
 
-The launcher writes one line of JSON for each job to the zygote, and reads from
-it `[job, pid]` when that began and `[job, code]` when it ended. A zygote whose
-launcher is gone ends, and its jobs with it: see `exit_with_launcher`.
+The launcher writes a line of JSON for each job to the zygote, and reads from it
+`["begun", job, pid]` and `["ended", job, code]`. A zygote whose launcher is
+gone ends, and its jobs with it: see `exit_with_launcher`.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ import os
 import pathlib
 import runpy
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -29,7 +31,6 @@ from typing import Any, Protocol, runtime_checkable
 
 # The zygote looks for jobs that ended when nothing else wakes it.
 _LOOK_SECS = 0.02
-_BEGIN_SECS = 60.0
 _SERVER = f'from {__name__} import main; main()'
 
 
@@ -70,7 +71,7 @@ class Zygote:
     """
     forks = sys.platform == 'linux' and bool(self.modules)
     if forks and tuple(argv[:2]) == (sys.executable, '-m'):
-      with contextlib.suppress(BrokenPipeError, TimeoutError):
+      with contextlib.suppress(BrokenPipeError):
         return self._fork(argv[2], argv[3:], env, log)
     with open(log, 'ab') as file:
       return subprocess.Popen(
@@ -113,11 +114,12 @@ class Zygote:
     except ValueError as error:
       raise BrokenPipeError('the zygote has ended') from error
     with self._news:
-      known = lambda: number in self._begun or self._server is None
-      if not self._news.wait_for(known, _BEGIN_SECS):
-        raise TimeoutError
+      # However long the imports take: a job that was asked for and then begun
+      # anew would run twice.
+      known = lambda: number in self._begun or self._server is not server
+      self._news.wait_for(known)
       if number not in self._begun:
-        raise BrokenPipeError
+        raise BrokenPipeError('the zygote has ended')
     return _Forked(self, number)
 
   def _begin(self) -> subprocess.Popen[bytes]:
@@ -136,18 +138,18 @@ class Zygote:
 
   def _listen(self, server: subprocess.Popen[bytes]) -> None:
     assert server.stdout is not None
-    for line in server.stdout:
-      kind, number, value = json.loads(line)
-      with self._news:
-        (self._begun if kind == 'begun' else self._codes)[number] = value
-        self._news.notify_all()
-    server.stdout.close()
+    with server.stdout:
+      for line in server.stdout:
+        kind, number, value = json.loads(line)
+        with self._news:
+          (self._begun if kind == 'begun' else self._codes)[number] = value
+          self._news.notify_all()
     _hang_up(server)
     server.wait()
     with self._news:
       # What it ran ends with it; the next job begins another.
       for number in self._begun:
-        self._codes.setdefault(number, -15)
+        self._codes.setdefault(number, -signal.SIGTERM)
       self._server = None
       self._news.notify_all()
 
@@ -192,6 +194,9 @@ def _serve(modules: Sequence[str]) -> tuple[str, list[str]] | None:
   Returns:
     In a job its module and arguments; None in the zygote, at its end.
   """
+  # What an import prints must not stand between the lines for the launcher.
+  launcher = os.dup(1)
+  os.dup2(2, 1)
   for name in modules:
     with contextlib.suppress(ImportError):
       importlib.import_module(name)
@@ -210,21 +215,22 @@ def _serve(modules: Sequence[str]) -> tuple[str, list[str]] | None:
         number, *job = json.loads(line)
         pid = os.fork()
         if pid == 0:
+          os.close(launcher)
           return _become(*job)
         running[pid] = number
         # From here on it can be signalled as the group that it leads.
         while os.getpgid(pid) != pid:
           time.sleep(0.001)
-        _tell('begun', number, pid)
+        _tell(launcher, 'begun', number, pid)
     for pid in list(running):
       ended, status = os.waitpid(pid, os.WNOHANG)
       if ended:
         code = os.waitstatus_to_exitcode(status)
-        _tell('ended', running.pop(pid), code)
+        _tell(launcher, 'ended', running.pop(pid), code)
 
 
-def _tell(kind: str, number: int, value: int) -> None:
-  os.write(1, json.dumps([kind, number, value]).encode() + b'\n')
+def _tell(launcher: int, kind: str, number: int, value: int) -> None:
+  os.write(launcher, json.dumps([kind, number, value]).encode() + b'\n')
 
 
 def _become(
