@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, Int
 
+from mlc.decoding.cost import CostMatrix
 from mlc.report.label_frequency import by_frequency, label_f1
 from mlc.report.records import Record
 from mlc.report.statistics import Interval, t_interval
@@ -17,6 +18,14 @@ from mlc.report.statistics import Interval, t_interval
 BASELINE = 'hamming'
 GAIN, OVERFIT = 'gain over 0.5 on test', 'validation minus test'
 ALL = 'all'
+
+# Of decoder `cost`, where the run was not given others.
+_COSTS = {
+  'false_positive': (1.0,),
+  'false_negative': (1.0,),
+  'true_positive': (0.0,),
+  'true_negative': (0.0,),
+}
 
 # (group of labels or ALL, GAIN or OVERFIT) -> mean over seeds, in points.
 Measured = Mapping[tuple[str, str], Interval]
@@ -51,21 +60,14 @@ def threshold_of(
   if rule == BASELINE:
     return np.full(num_labels, 0.5)
   if rule == 'cost':
-    return np.broadcast_to(_of_costs(record), (num_labels,))
-  return None
-
-
-def _of_costs(record: Record) -> Float[np.ndarray, ' labels']:
-  """Elkan's threshold, from the costs that the run was given."""
-  of_calling, of_passing = (
-    np.asarray(record.settings.get(f'decoder.{error}', (1.0,)), float)
-    - np.asarray(record.settings.get(f'decoder.{right}', (0.0,)), float)
-    for error, right in (
-      ('false_positive', 'true_negative'),
-      ('false_negative', 'true_positive'),
+    costs = CostMatrix(
+      *(
+        np.asarray(record.settings.get(f'decoder.{outcome}', default), float)
+        for outcome, default in _COSTS.items()
+      )
     )
-  )
-  return of_calling / (of_calling + of_passing)
+    return np.broadcast_to(costs.threshold, (num_labels,))
+  return None
 
 
 def rows_of(record: Record, part: str, run: int) -> dict[str, np.ndarray]:
