@@ -14,6 +14,7 @@ from mlc import decoding, evaluation, metrics
 from mlc.base import Batch, Params
 from mlc.data.dataset import Dataset
 from mlc.data.splits import Split
+from mlc.metrics import decomposition
 from mlc.metrics.regret import criteria
 from mlc.numerics import jit_once
 from mlc.rules import Rules
@@ -162,7 +163,7 @@ def regrets_of(model: Model) -> Callable[..., dict[str, dict[str, jax.Array]]]:
         table = evaluation.joint_of(
           model.encoder, model.calibrated, params, x, block
         )
-      return evaluation.regrets(
+      return decomposition.regrets(
         truth[index],
         found.decisions,
         found.seen.scores,

@@ -3,7 +3,7 @@
 Calibrators and decoders are fitted on validation rows only, and both on all of
 them: a decoder sees probabilities that were mended on the very rows it is
 fitted on, and that are a little better there than elsewhere. The test rows
-enter `evaluate` once, after every choice has been made.
+enter `decide` once, after every choice has been made.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,8 +26,6 @@ from mlc.base import (
 )
 from mlc.heads.tabulated import tabulated
 from mlc.metrics import Measured, Metric, Predictions, decomposition, measure
-from mlc.metrics.decomposition import regrets
-from mlc.metrics.metric import given
 from mlc.numerics import in_blocks, take_rows, weighted_mean
 
 # Metrics of probabilities, which calibration is to better.
@@ -135,61 +133,6 @@ class Decided(NamedTuple):
   confidence: Mapping[str, Float[Array, '*runs rows']]
   certified: Float[Array, '*runs'] | None
   information: Float[Array, '*runs rows'] | None = None
-
-
-def evaluate(
-  encoder: Encoder,
-  head: Head,
-  decoders: Mapping[str, Decoder],
-  metrics: Mapping[str, Metric],
-  params: Params,
-  states: Mapping[str, Any],
-  rows: Batch,
-  key: Key,
-  *,
-  truth: Float[Array, 'rows vectors'] | None = None,
-  temperature: Float[Array, ''] | None = None,
-  propensities: Float[Array, ' labels'] | None = None,
-  block: int | None = None,
-) -> Judged:
-  """Decides and measures the rows of one run with every decoder.
-
-  Args:
-    encoder: features to representation.
-    head: the distribution.
-    decoders: name -> decoder.
-    metrics: name -> metric, see `measured`.
-    params: {'encoder', 'head'} of one run.
-    states: decoder name -> what `fit_decoders` gave.
-    rows: the rows to judge.
-    key: for capabilities that sample.
-    truth: log p(y | x) of every label vector where it is known; regrets to
-      the Bayes decision are added to the metrics then.
-    temperature: what `fit_temperature` gave; regrets are then taken apart.
-    propensities: of the labels, for the metrics that ask for them.
-    block: rows decoded at a time, see `decide`.
-
-  Returns:
-    A `Judged`.
-  """
-  block = block or block_of(head)
-  found = decide(
-    encoder, head, decoders, params, states, rows, key, block=block
-  )
-  found = with_propensities(found, propensities)
-  of_decoder = measured(metrics, found)
-  values = {name: mine.values for name, mine in of_decoder.items()}
-  undefined = {name: mine.undefined for name, mine in of_decoder.items()}
-  marginals = given(found.seen, 'scores')
-  if truth is not None:
-    table = None
-    if temperature is not None:
-      table = joint_of(encoder, head, params, rows.x, block)
-    of_each = regrets(
-      truth, found.decisions, marginals, rows.weight, block, table, temperature
-    )
-    values = {name: values[name] | of_each[name] for name in values}
-  return Judged(values, marginals, found.decisions, found.confidence, undefined)
 
 
 def block_of(head: Head) -> int:

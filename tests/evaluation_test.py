@@ -15,7 +15,7 @@ from mlc.encoders.identity import identity
 from mlc.heads.binary_relevance import binary_relevance
 from mlc.heads.classifier_chain import classifier_chain
 from mlc.heads.tabulated import tabulated
-from mlc.metrics.decomposition import Components
+from mlc.metrics.decomposition import Components, regrets
 from mlc.metrics.regret import criteria
 from mlc.report import vocabulary
 
@@ -55,6 +55,48 @@ def params_of(head: Head, batch: Batch):
   return {'encoder': {}, 'head': params}
 
 
+def evaluate(
+  head,
+  decoders,
+  kinds,
+  params,
+  rows,
+  key,
+  *,
+  truth=None,
+  temperature=None,
+  propensities=None,
+  block=None,
+):
+  """Every step of a judgement of one run, as one function."""
+  states = dict.fromkeys(decoders, ())
+  block = block or evaluation.block_of(head)
+  found = evaluation.decide(
+    identity(), head, decoders, params, states, rows, key, block=block
+  )
+  found = evaluation.with_propensities(found, propensities)
+  of_decoder = evaluation.measured(kinds, found)
+  values = {name: mine.values for name, mine in of_decoder.items()}
+  undefined = {name: mine.undefined for name, mine in of_decoder.items()}
+  marginals = metrics.given(found.seen, 'scores')
+  if truth is not None:
+    table = None
+    if temperature is not None:
+      table = evaluation.joint_of(identity(), head, params, rows.x, block)
+    of_each = regrets(
+      truth, found.decisions, marginals, rows.weight, block, table, temperature
+    )
+    values = {name: values[name] | of_each[name] for name in values}
+  return evaluation.Judged(
+    values,
+    marginals,
+    found.decisions,
+    found.confidence,
+    undefined,
+    found.information,
+  )
+
+
 @functools.cache
 def judged(weighted: bool) -> tuple[Batch, evaluation.Judged]:
   """A chain's judgement of the rows, or of them and padding."""
@@ -70,13 +112,11 @@ def judged(weighted: bool) -> tuple[Batch, evaluation.Judged]:
       weight=jnp.concatenate([jnp.ones(ROWS), jnp.zeros(ROWS)]),
     )
   run = jax.jit(
-    lambda params, batch, key: evaluation.evaluate(
-      identity(),
+    lambda params, batch, key: evaluate(
       head,
       DECODERS,
       metrics.multilabel(),
       params,
-      {name: () for name in DECODERS},
       batch,
       key,
       propensities=jnp.linspace(0.1, 1.0, LABELS),
@@ -193,12 +233,10 @@ def test_the_share_of_rows_with_a_proved_mode():
   params = params_of(head, batch)
   proved = head.mode_certificate(params['head'], batch.x)
   judge = functools.partial(
-    evaluation.evaluate,
-    identity(),
+    evaluate,
     decoders={'greedy': decoding.greedy()},
-    metrics={'hamming_loss': metrics.multilabel()['hamming_loss']},
+    kinds={'hamming_loss': metrics.multilabel()['hamming_loss']},
     params=params,
-    states={'greedy': ()},
     rows=batch,
     key=jax.random.key(0),
   )
@@ -280,7 +318,7 @@ def test_regret_is_the_expected_loss_over_that_of_the_best_decision():
       total += weight[b] * (of(answer) @ p[b] - best) / weight.sum()
     return total
 
-  found = evaluation.regrets(
+  found = regrets(
     jnp.log(jnp.asarray(p, jnp.float32)),
     {
       name: jnp.asarray(decided, jnp.float32)
@@ -323,13 +361,11 @@ def test_regrets_are_the_sum_of_their_parts():
     temperature = evaluation.fit_temperature(
       identity(), head, params, batch, block=16
     )
-    judged = evaluation.evaluate(
-      identity(),
+    judged = evaluate(
       head,
       {'hamming': decoding.threshold(), 'subset': decoding.joint_mode()},
       {'hamming_loss': metrics.multilabel()['hamming_loss']},
       params,
-      {'hamming': (), 'subset': ()},
       batch,
       jax.random.key(0),
       truth=truth,
@@ -366,8 +402,7 @@ def test_unknown_labels_are_left_out_and_the_joint_is_not_scored():
     y=jnp.where(where, batch.y, 0.0), where=jnp.asarray(where)
   )
   head = binary_relevance(LABELS)
-  result = evaluation.evaluate(
-    identity(),
+  result = evaluate(
     head,
     {'hamming': decoding.threshold()},
     {
@@ -376,7 +411,6 @@ def test_unknown_labels_are_left_out_and_the_joint_is_not_scored():
       if name in ('hamming_loss', 'f1_micro', 'nll')
     },
     params_of(head, batch),
-    {'hamming': ()},
     batch,
     jax.random.key(0),
   )
@@ -415,13 +449,11 @@ def test_a_second_judgement_compiles_nothing():
   @jax.jit
   def run(params, batch, key):
     next(traced)
-    return evaluation.evaluate(
-      identity(),
+    return evaluate(
       head,
       {'subset': decoding.joint_mode()},
       {'hamming_loss': metrics.multilabel()['hamming_loss']},
       params,
-      {'subset': ()},
       batch,
       key,
     ).values
