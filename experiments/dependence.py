@@ -16,7 +16,7 @@ from experiments.experiment import Model, Trial
 from mlc import dependence, distribution, evaluation
 from mlc.base import Batch, Head, Params
 from mlc.data.dataset import Dataset
-from mlc.numerics import jit_once
+from mlc.numerics import jit_once, pair_information
 
 # Test rows on which a model is asked for its pairs.
 _ROWS = 256
@@ -174,7 +174,7 @@ def _information(both: np.ndarray) -> float | None:
   """Mean over rows and pairs, from P(y_j = 1, y_k = 1) of each row."""
   p = np.diagonal(both, axis1=-2, axis2=-1)[..., :, None]
   p = np.broadcast_to(p, both.shape)
-  return dependence.mean_over_pairs(dependence.pair_information(both, p))
+  return dependence.mean_over_pairs(np.asarray(pair_information(both, p)))
 
 
 def _of_labels(dataset: Dataset) -> dict[str, float | None]:

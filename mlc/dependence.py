@@ -16,6 +16,8 @@ import scipy.sparse
 from jaxtyping import Bool, Float
 from scipy import special
 
+from mlc.numerics import pair_information
+
 # Permuted label sets that are mostly different ones are counted, not weighed.
 _MOST_DISTINCT = 0.5
 _NEWTON_STEPS = 50
@@ -27,33 +29,6 @@ def entropy(p: Float[np.ndarray, '*shape']) -> Float[np.ndarray, '*shape']:
   log = np.log(np.where(p > 0, p, 1.0))
   log_off = np.log(np.where(p < 1, 1.0 - p, 1.0))
   return np.nan_to_num(-p * log - (1.0 - p) * log_off)
-
-
-def pair_information(
-  both: Float[np.ndarray, '*batch labels labels'],
-  p: Float[np.ndarray, '*batch labels labels'],
-) -> Float[np.ndarray, '*batch labels labels']:
-  """Mutual information of each pair of labels.
-
-      I(y_j; y_k) = sum_{a,b} P(a, b) log (P(a, b) / (P(y_j = a) P(y_k = b)))
-
-  Args:
-    both: [..., j, k] = P(y_j = 1, y_k = 1).
-    p: [..., j, k] = P(y_j = 1), over the rows where j and k are known.
-
-  Returns:
-    [..., j, k] nats, symmetric; the diagonal is that of a label with itself
-    only if `both` says so.
-  """
-  q = np.swapaxes(p, -1, -2)
-  cells = (both, p - both, q - both, 1.0 - p - q + both)
-  margins = (p * q, p * (1.0 - q), (1.0 - p) * q, (1.0 - p) * (1.0 - q))
-  with np.errstate(divide='ignore', invalid='ignore'):
-    terms = [
-      np.where(cell > 0, cell * np.log(cell / margin), 0.0)
-      for cell, margin in zip(cells, margins, strict=True)
-    ]
-  return np.maximum(sum(terms), 0.0)
 
 
 def mean_over_pairs(

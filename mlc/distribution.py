@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from mlc.base import Key, Params
+from mlc.numerics import pair_information
 
 # A table of 2^16 vectors for a block of 256 rows is 64 MiB in float32.
 MAX_TABLE_LABELS = 16
@@ -97,30 +98,6 @@ def table_information(
   information = pair_information(both, jnp.broadcast_to(one, both.shape))
   pairs = jnp.triu_indices(labels, k=1)
   return jnp.mean(information[..., pairs[0], pairs[1]], axis=-1)
-
-
-def pair_information(
-  both: Float[Array, '*batch labels labels'],
-  one: Float[Array, '*batch labels labels'],
-) -> Float[Array, '*batch labels labels']:
-  """I(y_j; y_k) in nats, as `mlc.dependence` has it, in a compiled program.
-
-  Args:
-    both: [j, k], P(y_j = 1, y_k = 1).
-    one: [j, k], P(y_j = 1), over the rows where j and k are known.
-  """
-  other = jnp.swapaxes(one, -1, -2)
-  total = jnp.zeros_like(both)
-  for cell, margin in (
-    (both, one * other),
-    (one - both, one * (1.0 - other)),
-    (other - both, (1.0 - one) * other),
-    (1.0 - one - other + both, (1.0 - one) * (1.0 - other)),
-  ):
-    there = (cell > 0) & (margin > 0)
-    ratio = jnp.where(there, cell, 1.0) / jnp.where(there, margin, 1.0)
-    total += jnp.where(there, cell * jnp.log(ratio), 0.0)
-  return jnp.maximum(total, 0.0)
 
 
 def table_mode(

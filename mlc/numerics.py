@@ -69,6 +69,37 @@ def dropout(
   return x * keep.astype(x.dtype) / (1.0 - rate)
 
 
+def pair_information(
+  both: Float[Array | np.ndarray, '*batch labels labels'],
+  one: Float[Array | np.ndarray, '*batch labels labels'],
+) -> Float[Array | np.ndarray, '*batch labels labels']:
+  """Mutual information of each pair of labels.
+
+      I(y_j; y_k) = sum_{a,b} P(a, b) log (P(a, b) / (P(y_j = a) P(y_k = b)))
+
+  Args:
+    both: [..., j, k] = P(y_j = 1, y_k = 1), of numpy or of JAX.
+    one: [..., j, k] = P(y_j = 1), over the rows where j and k are known.
+
+  Returns:
+    [..., j, k] nats, symmetric, of the same kind; the diagonal is that of a
+    label with itself only if `both` says so.
+  """
+  xp = both.__array_namespace__()
+  other = xp.swapaxes(one, -1, -2)
+  total = xp.zeros_like(both)
+  for cell, margin in (
+    (both, one * other),
+    (one - both, one * (1.0 - other)),
+    (other - both, (1.0 - one) * other),
+    (1.0 - one - other + both, (1.0 - one) * (1.0 - other)),
+  ):
+    there = (cell > 0) & (margin > 0)
+    ratio = xp.where(there, cell, 1.0) / xp.where(there, margin, 1.0)
+    total = total + xp.where(there, cell * xp.log(ratio), 0.0)
+  return xp.maximum(total, 0.0)
+
+
 def matmul(x: Features, w: Float[Array, 'features out']) -> Array:
   """x @ w for dense or sparse rows.
 
@@ -162,7 +193,7 @@ def _light_options() -> dict[str, Any]:
   try:
     # XLA refuses options that it no longer, or not yet, knows.
     jax.jit(lambda: 0.0, compiler_options=options).lower().compile()
-  except Exception:  # Of XLA; its class is not public.
+  except jax.errors.JaxRuntimeError:
     return {_LEVEL: 0}
   return options
 

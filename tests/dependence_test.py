@@ -8,7 +8,7 @@ import scipy.optimize
 import scipy.stats
 from sklearn.metrics import mutual_info_score
 
-from mlc import dependence, distribution
+from mlc import dependence, distribution, numerics
 from mlc.data import synthetic
 
 
@@ -44,7 +44,7 @@ def _of_table(joint):
   log_joint = jnp.log(jnp.asarray(joint, jnp.float32))
   both = np.asarray(distribution.table_pairs(log_joint), np.float64)
   p = np.diagonal(both, axis1=-2, axis2=-1)[..., :, None]
-  return dependence.pair_information(both, np.broadcast_to(p, both.shape))
+  return numerics.pair_information(both, np.broadcast_to(p, both.shape))
 
 
 def test_information_of_pairs_by_enumeration():
@@ -62,10 +62,10 @@ def test_information_of_equal_opposite_and_independent_labels():
   margins = np.array([[p, p], [1 - p, 1 - p]])
   for both, expected in ((0.0, h), (p * (1 - p), 0.0)):
     table = np.array([[p, both], [both, 1 - p]])
-    found = dependence.pair_information(table, margins)
+    found = numerics.pair_information(table, margins)
     assert found[0, 1] == pytest.approx(expected, abs=1e-12)
     assert found[1, 0] == pytest.approx(found[0, 1], abs=1e-12)
-  equal = dependence.pair_information(np.full((2, 2), p), np.full((2, 2), p))
+  equal = numerics.pair_information(np.full((2, 2), p), np.full((2, 2), p))
   np.testing.assert_allclose(equal, h)
 
 
@@ -74,7 +74,7 @@ def test_information_of_a_sample_is_scikit_learns():
   y = (rng.random((200, 4)) < 0.4).astype(float)
   y[:, 1] = np.maximum(y[:, 0], y[:, 1])
   pairs = dependence.count_pairs(y)
-  found = dependence.pair_information(pairs.both, pairs.p)
+  found = numerics.pair_information(pairs.both, pairs.p)
   for j, k in itertools.combinations(range(4), 2):
     expected = mutual_info_score(y[:, j], y[:, k])
     assert found[j, k] == pytest.approx(expected)

@@ -10,6 +10,7 @@ from mlc import dependence
 from mlc.data import synthetic
 from mlc.data.dataset import Dataset
 from mlc.data.imbalance import imbalance_ratios, scumble
+from mlc.numerics import pair_information
 
 # Rows of true joints that are worked on at a time.
 _BLOCK = 1024
@@ -105,7 +106,7 @@ def _pairwise(y, known) -> dict[str, float | None]:
   """Mutual information and correlation over rows where both are known."""
   pairs = dependence.count_pairs(y, known > 0)
   p_j, p_k = pairs.p, pairs.p.T
-  information = dependence.pair_information(pairs.both, pairs.p)
+  information = pair_information(pairs.both, pairs.p)
   least = np.minimum(dependence.entropy(p_j), dependence.entropy(p_k))
   with np.errstate(divide='ignore', invalid='ignore'):
     share = information / least

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mlc import distribution
+from mlc import numerics
 
 
 def by_frequency(
@@ -81,7 +81,7 @@ def pair_information(
   n = dot(known, seen)
   n = jnp.where(n > 0, n, 1.0)
   both, one = dot(known * y, y) / n, dot(known * y, seen) / n
-  information = distribution.pair_information(both, one)
+  information = numerics.pair_information(both, one)
   return jnp.where(jnp.eye(len(n), dtype=bool), 0.0, information)
 
 
