@@ -19,26 +19,26 @@ demo: $(VENV)/ready
 # Neighbouring tests share what they train: a worker takes them in one piece.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
-test: $(VENV)/ready
+test: $(VENV)/ready-to-test
 	$(PYTEST)
 
 # Most of a short test is compiling what it runs once: without optimisations.
 test-fast: export XLA_FLAGS += --xla_backend_optimization_level=0 \
   --xla_cpu_use_fusion_emitters=false
-test-fast: $(VENV)/ready
+test-fast: $(VENV)/ready-to-test
 	$(PYTEST) -m 'not slow'
 
-lint: $(VENV)/ready
+lint: $(VENV)/ready-to-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-format: $(VENV)/ready
+format: $(VENV)/ready-to-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# constraints.txt names every package, so that pip has nothing to resolve, which
+# The two lists name every package, so that pip has nothing to resolve, which
 # would take it longer than the download; and river and bokeh-sampledata, wanted
 # for one data file each, come without what they depend on (pandas, shapely).
 $(VENV)/ready: pyproject.toml constraints.txt
@@ -48,7 +48,11 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	  sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
 	@$(PYTHON) -m venv $(VENV)
 	@$(INSTALL) --requirement constraints.txt
-	@$(INSTALL) --editable .
+	@$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/ready-to-test: $(VENV)/ready constraints-test.txt
+	@$(INSTALL) --requirement constraints-test.txt
 	@touch $@
 
 clean:

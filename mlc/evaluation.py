@@ -183,9 +183,14 @@ def decide(
     information = None
     if asked.joint is not None and of_pairs:
       information = distribution.table_information(asked.joint(known, h))
-    return marginals(known, h, key=key), decisions, information
+    proved = None
+    if head.mode_certificate is not None:
+      proved = head.mode_certificate(params['head'], h)
+    return marginals(known, h, key=key), decisions, information, proved
 
-  marginals, decisions, information = in_blocks(decide_block, rows.x, block)
+  marginals, decisions, information, proved = in_blocks(
+    decide_block, rows.x, block
+  )
   log_prob, confidence = _likely(encoder, head, params, rows, decisions, block)
   seen = Predictions(
     y=rows.y,
@@ -198,7 +203,7 @@ def decide(
     seen,
     decisions,
     confidence,
-    _certified(encoder, head, params, rows, block),
+    None if proved is None else weighted_mean(proved, rows.weight),
     information,
   )
 
@@ -308,20 +313,6 @@ def _likely(
   return found[:, 0], {
     name: probability[:, i] for i, name in enumerate(decisions)
   }
-
-
-def _certified(
-  encoder: Encoder, head: Head, params: Params, rows: Batch, block: int
-) -> Float[Array, ''] | None:
-  function = head.mode_certificate
-  if function is None:
-    return None
-
-  def of_block(x):
-    return function(params['head'], encoder.apply(params['encoder'], x))
-
-  proved = in_blocks(of_block, rows.x, block).astype(rows.y.dtype)
-  return weighted_mean(proved, rows.weight)
 
 
 def fit_temperature(

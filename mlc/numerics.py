@@ -163,7 +163,7 @@ def transitive_closure(
 
 
 def jit_once(
-  function: Callable[..., Any], *, light: bool = False, **options: Any
+  function: Callable[..., Any], *, light: bool = False, **options_of_jit: Any
 ) -> Callable[..., Any]:
   """jax.jit for a program that runs once or twice.
 
@@ -175,26 +175,34 @@ def jit_once(
     light: that it takes longer to compile than to run even without any: many
       small operations, and no joint tables. Compiled in half the time again.
       Last bits may depend on how many devices share the work.
-    **options: of jax.jit.
+    **options_of_jit: the others.
   """
-  chosen = None
+  options: dict[str, Any] = {}
   if jax.default_backend() == 'cpu':
-    chosen = _light_options() if light else {_LEVEL: 1}
-  return jax.jit(function, compiler_options=chosen, **options)
+    options = cpu_options(0) if light else {_LEVEL: 1}
+  return jax.jit(function, compiler_options=options, **options_of_jit)
 
 
 _LEVEL = 'xla_backend_optimization_level'
 
 
 @functools.cache
-def _light_options() -> dict[str, Any]:
-  """No passes of LLVM, and the quicker of two generators of fusions."""
-  options = {_LEVEL: 0, 'xla_cpu_use_fusion_emitters': False}
+def cpu_options(level: int) -> dict[str, Any]:
+  """For XLA to compile quickly on CPU: `compiler_options` of jax.jit.
+
+  Fusions are made by the quicker of two generators: half the time for a
+  training step at level 1. What reads tables of all label vectors then takes
+  up to five times as long.
+
+  Args:
+    level: of LLVM's optimisations, 0 for none.
+  """
+  options = {_LEVEL: level, 'xla_cpu_use_fusion_emitters': False}
   try:
     # XLA refuses options that it no longer, or not yet, knows.
     jax.jit(lambda: 0.0, compiler_options=options).lower().compile()
   except jax.errors.JaxRuntimeError:
-    return {_LEVEL: 0}
+    return {_LEVEL: level}
   return options
 
 

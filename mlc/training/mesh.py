@@ -7,6 +7,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from mlc.numerics import jit_once
+
 RUN = 'run'
 _OF_RUN = PartitionSpec(RUN)
 _SHARED = PartitionSpec()
@@ -128,6 +130,38 @@ def over_runs(
     out_specs=_OF_RUN,
     check_vma=False,
   )
+
+
+def once_over_runs(
+  function: Callable[..., Any], where: Layout, of_runs: Any, shared: Any
+) -> tuple[Callable[[], Any], Any]:
+  """As `over_runs` one by one, compiled for a single call.
+
+  On CPU all runs are on the first device: compiled lightly, the last bits of a
+  result may depend on how many runs a device has, and it is one memory anyhow.
+
+  Returns:
+    What makes the call, and the shapes of its results.
+  """
+  if not on_cpu(where):
+    spread_out: Any = jit_once(over_runs(function, where, 'map'))
+    shapes = spread_out.eval_shape(of_runs, shared)
+    return lambda: spread_out(of_runs, shared), shapes
+
+  def one_by_one(of_runs, shared):
+    return jax.lax.map(lambda of_run: function(of_run, shared), of_runs)
+
+  def dealt_out():
+    given = jax.device_put((of_runs, shared), where.mesh.devices.flat[0])
+    return jax.device_put(alone(*given), NamedSharding(where.mesh, _OF_RUN))
+
+  alone: Any = jit_once(one_by_one, light=True)
+  return dealt_out, alone.eval_shape(of_runs, shared)
+
+
+def on_cpu(where: Layout) -> bool:
+  """Whether the devices of a layout are CPUs."""
+  return where.mesh.devices.flat[0].platform == 'cpu'
 
 
 def _in_order(where: Layout) -> bool:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from mlc.base import Batch, Params
-from mlc.numerics import jit_once
+from mlc.numerics import cpu_options
 from mlc.training import lbfgs, mesh, optimizer
 from mlc.training.objective import ExampleLoss
 from mlc.training.options import TrainOptions
@@ -60,14 +60,13 @@ def build(
       return lbfgs.init(trained)
     return optimizer.init(trained, options, runs.own_l2)
 
-  begin = jit_once(
-    # One by one: side by side, every run would hold a copy of its rows.
-    mesh.over_runs(
-      lambda of_run, data: start(init, new, data, *of_run), where, 'map'
-    )
+  # One by one: side by side, every run would hold a copy of its rows.
+  begin, shapes = mesh.once_over_runs(
+    lambda of_run, data: start(init, new, data, *of_run),
+    where,
+    (runs, jnp.asarray(~where.real)),
+    data,
   )
-  begin_args = ((runs, jnp.asarray(~where.real)), data)
-  shapes = jax.eval_shape(begin, *begin_args)
   state = mesh.abstract(shapes, where)
 
   # As a list of arrays: what jit says of its arguments is no array, which the
@@ -80,10 +79,13 @@ def build(
     return every((runs, state), (jax.tree.unflatten(form, arrays), epoch))
 
   first = jax.ShapeDtypeStruct((), jnp.int32)
-  lowered = jax.jit(step, donate_argnums=0).lower(state, runs, arrays, first)
-  compiled = lowered.compile()
+  quick = options.compilation == 'quick' and mesh.on_cpu(where)
+  step = jax.jit(
+    step, donate_argnums=0, compiler_options=cpu_options(1) if quick else {}
+  )
+  compiled = step.lower(state, runs, arrays, first).compile()
   return Program(
-    begin=lambda: begin(*begin_args),
+    begin=begin,
     advance=lambda state, epoch: compiled(state, runs, arrays, epoch),
     state=state,
   )
@@ -118,5 +120,5 @@ def strategy(
   """Resolves `auto`: see TrainOptions."""
   if options.strategy != 'auto':
     return options.strategy
-  on_cpu = where.mesh.devices.flat[0].platform == 'cpu'
-  return 'map' if on_cpu or options.optimizer == 'lbfgs' else 'vmap'
+  one_by_one = mesh.on_cpu(where) or options.optimizer == 'lbfgs'
+  return 'map' if one_by_one else 'vmap'
