@@ -108,6 +108,7 @@ def decided(served: tuple[str, ...]) -> set[str]:
 class TestOnShapes:
   """What needs no training, and nothing compiled."""
 
+  @pytest.mark.slow
   def test_name_loss_and_decoder_exist(self, method):
     made = METHODS[method]
     assert made.loss in LOSSES

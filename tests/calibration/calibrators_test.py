@@ -218,6 +218,7 @@ def test_a_line_through_equal_scores_is_found():
     for name in CALIBRATORS
   ],
 )
+@pytest.mark.slow
 def test_what_a_calibrated_head_tells_agrees_with_itself(name, form):
   head, params = fitted(name, form)
   (_, h, _), _, _ = world(form)

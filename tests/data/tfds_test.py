@@ -157,6 +157,7 @@ def test_a_missing_set_is_an_error_with_the_nearest_name(tmp_path):
     tfds.load('yeast', str(tmp_path / 'nowhere'))
 
 
+@pytest.mark.slow
 def test_flipped_bits_and_truncation_are_noticed(tmp_path):
   path = pathlib.Path(tfds.write(_sparse(), str(tmp_path)))
   file = path / 'mlc-train.array_record-00000-of-00001'

@@ -125,6 +125,7 @@ def test_decode_is_best_among_the_allowed(case, name):
 
 
 @pytest.mark.parametrize('name', [*CRITERIA, *OTHERS])
+@pytest.mark.slow
 def test_repair_makes_the_likeliest_changes(case, name):
   d, y = case.found[name], case.found[f'{name}_repair']
   marginals = case.p @ vectors(case.num_labels)

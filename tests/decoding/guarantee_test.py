@@ -67,6 +67,7 @@ def fit():
 
 
 @pytest.mark.parametrize('name', WORLDS)
+@pytest.mark.slow
 def test_promises_are_kept_as_often_as_promised(fit, name):
   world = World(name)
   p, y = world.draw(rows=300)

@@ -131,6 +131,7 @@ def test_nan_in_a_row_of_weight_zero_does_no_harm():
   assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params))
 
 
+@pytest.mark.slow
 def test_name_inner_parameters_and_frozen_leaves():
   encoder = standardized(mlp(width=3))
   assert encoder.name == 'mlp'

@@ -284,6 +284,7 @@ def data(write_arff, sample) -> pathlib.Path:
 
 
 @pytest.mark.parametrize('name', CASES)
+@pytest.mark.slow
 def test_bad_input_is_refused_at_once(
   name, command, data, finished, tmp_path, contents, compiled, check_error
 ):

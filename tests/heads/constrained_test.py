@@ -111,6 +111,7 @@ def test_every_answer_is_that_of_the_conditioned_table(asked):
   )
 
 
+@pytest.mark.slow
 def test_no_draw_breaks_a_rule(asked):
   num_labels, possible, _, _, found = asked
   codes = found['sample'].astype(int) @ 2 ** np.arange(num_labels)
@@ -222,6 +223,7 @@ class TestRejection:
     assert (np.abs(drawn - exact) < 5 * np.sqrt(0.25 / DRAWS)).all()
     assert (exact < 0.95).any()
 
+  @pytest.mark.slow
   def test_draws_follow_the_conditioned_distribution(self, pair):
     y, p = pair[1]['sample'], np.exp(pair[1]['joint'])
     assert not rule_set.violations(stated(TEXT), y).any()

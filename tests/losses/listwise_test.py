@@ -34,6 +34,7 @@ def test_they_are_the_formulas(apply, rows):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_at_low_temperature_they_are_the_metrics(apply, rows):
   logits, y = (np.asarray(part) for part in rows)
   rest = y.any(1)

@@ -76,6 +76,7 @@ def test_balanced_weighs_as_scikit_learn_does(apply, one_hot_rows):
   np.testing.assert_allclose(found, -weights[classes] * log_p, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_they_are_the_formulas(apply, one_hot_rows):
   f, classes, n, log_p = numpy_of(one_hot_rows)
   of, row = of_classes(apply), np.arange(len(f))

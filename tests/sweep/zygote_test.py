@@ -134,6 +134,7 @@ if __name__ == '__main__':
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.slow
 def test_a_job_ends_with_its_launcher(place, number):
   (place / 'sleeper.py').write_text(SLEEPER)
   launcher = subprocess.Popen(
