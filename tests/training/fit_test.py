@@ -141,9 +141,12 @@ def test_map_gives_a_run_the_bits_it_has_alone(setting, same_bits, pick, whole):
 
 
 @pytest.mark.slow
-def test_vmap_equals_map(setting, whole):
+@pytest.mark.parametrize(
+  'change', [{'strategy': 'vmap'}, {'compilation': 'quick'}], ids=str
+)
+def test_other_programs_give_the_same(setting, whole, change):
   options, one, _ = whole
-  options = dataclasses.replace(options, strategy='vmap')
+  options = dataclasses.replace(options, **change)
   other = run(setting, options, setting.runs(5))
   if options.optimizer == 'adamw':
     np.testing.assert_array_equal(one.best_epoch, other.best_epoch)
