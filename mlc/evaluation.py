@@ -185,7 +185,7 @@ def decide(
       information = distribution.table_information(asked.joint(known, h))
     proved = None
     if head.mode_certificate is not None:
-      proved = head.mode_certificate(params['head'], h)
+      proved = head.mode_certificate(params['head'], h).astype(h.dtype)
     return marginals(known, h, key=key), decisions, information, proved
 
   marginals, decisions, information, proved = in_blocks(
