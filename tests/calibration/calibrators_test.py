@@ -167,6 +167,7 @@ def test_vector_scaling_is_the_penalised_maximum(form):
   assert lost(ours) == pytest.approx(best.fun, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_platt_is_that_of_scikit_learn():
   (scores, _, y), where, weight = world('product')
   _, params = fitted('platt', 'product')
@@ -273,6 +274,7 @@ def test_what_a_calibrated_head_tells_agrees_with_itself(name, form):
 
 
 @pytest.mark.parametrize('form', ['classes', 'product', 'table'])
+@pytest.mark.slow
 def test_temperature_leaves_the_mode(form):
   head, params = fitted('temperature', form)
   (scores, h, _), _, _ = world(form)

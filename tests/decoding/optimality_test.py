@@ -370,6 +370,7 @@ def test_f_beta_is_the_same_from_whatever_the_head_tells(
   assert shortfall(tables, decisions, f_table(6, 1.0)).max() < 1e-6
 
 
+@pytest.mark.slow
 def test_p_empty_is_nearer_from_log_prob():
   """Why the decoder prefers it to 1 - sum_js P(y_j = 1, |y| = s) / s."""
   rng = np.random.default_rng(0)

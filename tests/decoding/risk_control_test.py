@@ -153,6 +153,7 @@ def test_the_expected_f1_loss_is_at_most_alpha_with_the_stated_probability():
   assert (naive > alpha).mean() > allowed
 
 
+@pytest.mark.slow
 def test_under_rules_the_risk_is_that_of_the_repaired_sets():
   """Repair drops one of two labels that exclude each other."""
   alpha, rows = 0.4, 200
@@ -220,6 +221,7 @@ def test_a_label_that_is_unknown_is_neither_hit_nor_missed():
   assert one['threshold'][0] == other['threshold'][0] != whole['threshold'][0]
 
 
+@pytest.mark.slow
 def test_counts_are_the_same_with_and_without_a_finish():
   p, y = (jnp.asarray(a[:30]) for a in pool())
   known = (jnp.arange(LABELS)[None, :] != jnp.arange(30)[:, None] % 7).astype(

@@ -141,6 +141,7 @@ def test_what_is_missing_is_left_out(records):
     )
 
 
+@pytest.mark.slow
 def test_a_run_is_asked_once(finished, monkeypatch):
   about = ('positions', 'searches')
   first = explain.remembered(finished, about, rows=20)

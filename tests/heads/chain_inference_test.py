@@ -58,6 +58,7 @@ def beam_search(logits, links, width, block=32):
 
 
 @pytest.mark.parametrize('num_labels', [1, 5])
+@pytest.mark.slow
 def test_prefix_tree_is_the_product_rule_on_every_vector(num_labels):
   logits, links = chain(3, num_labels, link=2.0)
   table = prefix_tree(logits, links)

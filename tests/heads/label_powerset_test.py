@@ -62,6 +62,7 @@ def test_the_table_holds_the_distinct_sets_of_the_counted_rows(num_labels):
   )
 
 
+@pytest.mark.slow
 def test_runs_have_tables_of_their_own():
   h, y = zip(*(rows(20, 4, seed=s) for s in (1, 2)), strict=True)
   keys = jax.random.split(jax.random.key(0), 2)

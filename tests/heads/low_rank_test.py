@@ -109,6 +109,7 @@ def test_the_logits_span_rank_dimensions():
   assert sum(p.size for p in jax.tree.leaves(params)) == (DIM + 20) * 3 + 20
 
 
+@pytest.mark.slow
 def test_it_starts_at_the_size_of_binary_relevance():
   h, y = rows(400, 40)
   sizes = []

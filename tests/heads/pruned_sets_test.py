@@ -111,6 +111,7 @@ def test_a_rare_set_trains_its_largest_and_then_most_frequent_parts(subsets):
 
 
 @pytest.mark.parametrize('unseen', ['good_turing', 'impossible'])
+@pytest.mark.slow
 def test_what_is_lost_to_the_softmax_keeps_a_probability(unseen):
   head, params, h = fitted(2, 2, unseen)
 
@@ -144,6 +145,7 @@ def test_a_rare_row_moves_the_softmax_by_its_parts_alone():
   assert (jnp.abs(gradient(params['kernel'], True)) > 1e-3).any()
 
 
+@pytest.mark.slow
 def test_many_labels_and_sets():
   rng = np.random.default_rng(1)
   h = jnp.asarray(rng.normal(size=(64, DIM)), jnp.float32)

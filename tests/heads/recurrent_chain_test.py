@@ -144,6 +144,7 @@ def test_beyond_the_table(no_tables):
   np.testing.assert_array_equal(mode, distribution.table_mode(table))
 
 
+@pytest.mark.slow
 def test_greedy_follows_its_own_decisions():
   head, params = made(6)
   h = features(20)

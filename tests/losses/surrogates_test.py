@@ -64,6 +64,7 @@ def test_equal_gammas_and_no_margin_are_the_focal_loss(apply, rows):
   )
 
 
+@pytest.mark.slow
 def test_a_negative_below_the_margin_is_forgotten(apply):
   logits = jnp.asarray([[-3.5, -2.5]])  # probabilities 0.029 and 0.076
   gradient = jax.grad(
@@ -159,6 +160,7 @@ def test_macro_f1_is_the_formula_and_a_weight_repeats_a_row(apply, rows):
   np.testing.assert_allclose(found, np.full(8, 1 - f1.mean()), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_is_unknown_may_count_as_off(apply, rows):
   logits, y = rows
   where = jnp.asarray(np.random.default_rng(1).random(y.shape) < 0.5)

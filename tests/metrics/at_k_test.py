@@ -130,6 +130,7 @@ def test_equal_to_rax_without_ties():
     np.testing.assert_allclose(ours[name], values, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_places_beyond_the_known_labels_do_not_count():
   y, scores = [[1, 0, 1, 0, 0]], [[3, 2, 1, 9, 9]]
   where = np.array([[True, True, True, False, False]])

@@ -101,6 +101,7 @@ def test_the_answer_comes_first_then_gains_then_tables(page):
   assert places == sorted(places)
 
 
+@pytest.mark.slow
 def test_the_answers_are_on_the_page(records, page):
   text = _text(page)
   for answer in answers.answers(records, BASE, METRICS):

@@ -106,6 +106,7 @@ def test_more_labels_than_a_table_holds(brute, monkeypatch):
     assert short.max() < 1e-5
 
 
+@pytest.mark.slow
 def test_without_rules_every_label_is_on_its_own(gains):
   none = rule_set.compiled([], LABELS)
   y = search.best(none, jnp.asarray(gains[0] * 1e-9))
@@ -115,6 +116,7 @@ def test_without_rules_every_label_is_on_its_own(gains):
   np.testing.assert_array_equal(y, wide > 0)
 
 
+@pytest.mark.slow
 def test_nearest_is_the_likeliest_set_of_changes(brute, sets):
   rng = np.random.default_rng(3)
   p = rng.random((SETS, ROWS, LABELS)).astype(np.float32)

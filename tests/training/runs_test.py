@@ -151,6 +151,7 @@ def test_rows_are_drawn_as_often_as_their_share_says(drawing, shares):
   assert pairs == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.slow
 def test_draws_do_not_depend_on_padding(setting, shares, drawing):
   alone, _ = runs.from_splits(setting.splits(1), shares=shares[:1])
   short, long = pick_run(alone, 0), pick_run(drawing, 0)
