@@ -83,10 +83,7 @@ def test_masked_is_absent(everything, rows):
     )
 
 
-@pytest.mark.parametrize(
-  'dtype',
-  [jnp.float32, jnp.bfloat16],
-)
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
 @pytest.mark.slow
 def test_no_value_and_no_gradient_is_nan(everything, dtype):
   """Huge logits, rows with no, one and all labels, and with nothing known."""
