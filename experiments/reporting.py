@@ -8,7 +8,8 @@ from typing import Any
 
 from experiments import edge
 from experiments.studies.study import Study
-from mlc.report.records import Record, read
+from mlc.report.reading import read
+from mlc.report.records import Record
 from mlc.report.tables import print_report
 from mlc.report.writing import write_report
 

@@ -41,7 +41,7 @@ def page(
   The same records give the same bytes.
 
   Args:
-    records: as `records.read` gives them.
+    records: as `reading.read` gives them.
     question: the headline.
     baseline: the method that gains are measured against.
     metrics: columns of the tables.

@@ -150,7 +150,7 @@ def print_report(
   """Prints one table a data set, what its marks mean, and the answers.
 
   Args:
-    records: as `records.read` gives them.
+    records: as `reading.read` gives them.
     baseline: the method that gains are measured against.
     metrics: columns, as many as fit.
     conclusion: sentences of the study, which stand before the answers.

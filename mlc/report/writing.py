@@ -43,7 +43,7 @@ def write_report(
 
   Args:
     study_dir: `<workdir>/<study>`.
-    records: as `records.read` gives them.
+    records: as `reading.read` gives them.
     baseline: the method that gains are measured against.
     metrics: columns of the tables; the first three are what is answered.
     figures_of_study: (title, figure, caption): an SVG text, or a matplotlib

@@ -7,7 +7,8 @@ import zlib
 import numpy as np
 import pytest
 
-from mlc.report.records import Record, Row, read
+from mlc.report.reading import read
+from mlc.report.records import Record, Row
 from mlc.run_directory import RunDirectory
 
 DECODERS = ('hamming', 'subset', 'f_beta')

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from mlc.report import answers, comparison
 from mlc.report import html as pages
-from mlc.report.records import read
+from mlc.report.reading import read
 from mlc.report.writing import write_report
 
 METRICS = (

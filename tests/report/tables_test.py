@@ -9,7 +9,8 @@ import pytest
 import scipy.stats
 
 from mlc.report import comparison, html, tables
-from mlc.report.records import read, results_csv
+from mlc.report.reading import read
+from mlc.report.records import results_csv
 from mlc.report.tables import print_report
 
 METRICS = (
