@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments import edge
+from experiments.findings.findings import Findings
 from experiments.studies.study import Study
 from mlc.report.reading import read
 from mlc.report.records import Record
@@ -20,17 +21,20 @@ def report(
   configs: Mapping[str, Mapping[str, Any]],
   failures: Mapping[str, str],
   command: str,
+  *,
+  findings: Findings | None = None,
 ) -> None:
   """Prints the tables of a study and writes its report.
 
   Args:
-    study: for its question, columns and figures.
+    study: for its question and columns.
     directory: `<workdir>/<study>/`.
     configs: run_id -> config, in the order of the manifest; the config of a
       run that has a directory may be empty.
     failures: run_id -> what went wrong, for runs that failed just now, some
       of them before they had a directory.
     command: what makes the same report again.
+    findings: figures and sentences of the study, if it has any.
   """
   records = [
     _with_failure(_named(record, config), failures.get(record.run_id, ''))
@@ -38,13 +42,14 @@ def report(
       read(directory, list(configs)), configs.values(), strict=True
     )
   ]
-  conclusion = study.conclusion(records)
+  findings = findings or Findings()
+  conclusion = findings.conclusion(records)
   print_report(records, metrics=study.metrics, conclusion=conclusion)
   paths = write_report(
     directory,
     records,
     metrics=study.metrics,
-    figures_of_study=study.figures(records),
+    figures_of_study=findings.figures(records),
     conclusion=conclusion,
     question=study.question,
     command=command,

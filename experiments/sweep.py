@@ -14,7 +14,6 @@ from experiments import edge
 from experiments import flags as experiment_flags
 from experiments.config import Experiment, config_of
 from experiments.flags import PARTS, Option
-from experiments.reporting import report
 from experiments.studies import STUDIES
 from experiments.studies.study import Study, replace
 from mlc import sweep
@@ -139,7 +138,12 @@ def main(argv: Sequence[str]) -> int:
       ]
     )
     configs = dict(zip(manifest.run_ids, manifest.configs, strict=True))
-    report(study, directory, configs, failures, command)
+    # Only now: what draws takes seconds to import.
+    from experiments.findings import FINDINGS
+    from experiments.reporting import report
+
+    found = FINDINGS.get(FLAGS.study)
+    report(study, directory, configs, failures, command, findings=found)
   if failures:
     print(
       f'{len(failures)} of {len(experiments)} runs failed; the same command '

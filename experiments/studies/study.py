@@ -1,20 +1,10 @@
-"""What a study states: which configurations, which columns, which figures."""
+"""What a study states: which configurations, and which columns."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from experiments.config import Experiment
-from mlc.report.records import Record
-
-# (title, matplotlib Figure, caption made from the numbers).
-Figure = tuple[str, Any, str]
-
-
-def nothing(records: Sequence[Record]) -> list[Any]:
-  """No figures, no conclusion."""
-  del records
-  return []
 
 
 class Study(NamedTuple):
@@ -30,9 +20,6 @@ class Study(NamedTuple):
     conditions: (dataset, method) -> one Experiment or several, all but the name
       of the study.
     metrics: columns of its tables.
-    figures: records -> figures of its own, after the general ones.
-    conclusion: records -> what the numbers say, a few sentences that stand
-      first; none where the comparison of methods says it all.
   """
 
   question: str
@@ -40,8 +27,6 @@ class Study(NamedTuple):
   methods: tuple[str, ...]
   conditions: Callable[[str, str], Experiment | Sequence[Experiment]]
   metrics: tuple[str, ...]
-  figures: Callable[[Sequence[Record]], list[Figure]] = nothing
-  conclusion: Callable[[Sequence[Record]], list[str]] = nothing
 
 
 def experiment(dataset: str, method: str, **conditions: Any) -> Experiment:

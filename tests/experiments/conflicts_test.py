@@ -4,9 +4,11 @@ import dataclasses
 
 import pytest
 
+from experiments.findings import FINDINGS
 from experiments.studies.conflicts import CONFLICTS, WAYS
 from mlc.report.records import Record, Row
 
+FOUND = FINDINGS['conflicts']
 # Decoder suffix -> (subset accuracy, Hamming loss, rows breaking a rule).
 NUMBERS = {
   'binary_relevance': {
@@ -45,7 +47,7 @@ FAILED = Record(
 
 
 def test_the_sentences_say_the_numbers():
-  sentences = CONFLICTS.conclusion([*map(record, NUMBERS), FAILED])
+  sentences = FOUND.conclusion([*map(record, NUMBERS), FAILED])
   assert len(sentences) == 3
   many, gains, needs = sentences
   assert '30.0 to 30.0 % of those of binary relevance (most on yeast)' in many
@@ -65,10 +67,10 @@ def test_the_sentences_say_the_numbers():
   ids=['none', 'failed', 'no_baseline', 'baseline'],
 )
 def test_what_is_missing_is_no_failure(records):
-  sentences = CONFLICTS.conclusion(records)
+  sentences = FOUND.conclusion(records)
   assert len(sentences) == 3
   assert all(text.endswith('.') and 'nan' not in text for text in sentences)
-  figures = CONFLICTS.figures(records)
+  figures = FOUND.figures(records)
   assert len(figures) == any(r.rows for r in records)
 
 

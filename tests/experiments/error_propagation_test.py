@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from experiments import explain
-from experiments.studies import error_propagation
-from experiments.studies.error_propagation import by_distance
+from experiments.findings import FINDINGS, error_propagation
+from experiments.findings.error_propagation import by_distance
 from mlc.report.records import Record, Row
 from mlc.run_directory import RunDirectoryError
 
+FOUND = FINDINGS['error_propagation']
 LABELS, SEEDS = 5, 3
 
 
@@ -101,12 +102,12 @@ def records(monkeypatch):
 
 
 def test_three_sentences_and_one_figure_from_the_numbers(records):
-  said = error_propagation.ERROR_PROPAGATION.conclusion(records)
+  said = FOUND.conclusion(records)
   assert len(said) == 3
   assert 'of the chain' in said[0] and 'beam of 2' in said[1]
   assert 'rare labels last' in said[2] and 'of 4 random orders' in said[2]
   assert 'nan' not in ' '.join(said)
-  ((_, figure, caption),) = error_propagation.ERROR_PROPAGATION.figures(records)
+  ((_, figure, caption),) = FOUND.figures(records)
   assert len(figure.axes) == 4
   lost = figure.axes[0].get_legend_handles_labels()[1]
   assert lost == [
@@ -132,10 +133,9 @@ def test_three_sentences_and_one_figure_from_the_numbers(records):
 def test_what_is_missing_is_left_out(records):
   lost = record('recurrent_chain', np.random.default_rng(1), order='random')
   failed = Record('error_propagation', 'f', 'a set', 'x', status='failed')
-  study = error_propagation.ERROR_PROPAGATION
   for some in ([records[1], lost, failed], [records[0]], [lost], [failed], []):
-    assert len(study.conclusion(some)) == 3
-    figures = study.figures(some)
+    assert len(FOUND.conclusion(some)) == 3
+    figures = FOUND.figures(some)
     assert len(figures) == (
       1 if some and some[0].path and some[0] is not lost else 0
     )

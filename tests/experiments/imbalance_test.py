@@ -4,16 +4,14 @@ import numpy as np
 import pytest
 
 from experiments.config import config_of
+from experiments.findings import FINDINGS
+from experiments.findings.imbalance import FAMILY, condition_of, found_in
 from experiments.flags import resolved
-from experiments.studies.imbalance import (
-  FAMILY,
-  IMBALANCE,
-  condition_of,
-  found_in,
-)
+from experiments.studies.imbalance import IMBALANCE
 from mlc.methods import LOSSES, RESAMPLERS
 from mlc.report.records import Record, Row
 
+FOUND = FINDINGS['imbalance']
 LABELS, ROWS, SEEDS = 6, 40, 3
 
 
@@ -107,7 +105,7 @@ def test_a_gain_is_paired_by_seed():
 
 
 def test_three_sentences_name_the_choice_of_validation():
-  sentences = IMBALANCE.conclusion(RECORDS)
+  sentences = FOUND.conclusion(RECORDS)
   assert len(sentences) == 3
   plain, chosen = found_in(RECORDS[0]), found_in(RECORDS[2])
   gain = chosen.gain('hamming', plain, 'hamming', 'tail').mean
@@ -117,7 +115,7 @@ def test_three_sentences_name_the_choice_of_validation():
   assert 'by fitted thresholds' in sentences[0]
   assert 'logit' not in sentences[0]
   assert all(sentence.endswith('.') for sentence in sentences)
-  ((title, figure, caption),) = IMBALANCE.figures(RECORDS)
+  ((title, figure, caption),) = FOUND.figures(RECORDS)
   assert len(figure.axes) == 3
   assert 'd: thirds of 6 labels' in caption
   assert title
@@ -128,10 +126,10 @@ def test_what_is_missing_is_left_out():
   only_fixed = record(PLAIN, 0.3, decoders=('hamming',), dataset='e')
   lone = record({'loss': 'focal'}, 0.2, dataset='without plain')
   records = [failed, only_fixed, lone]
-  assert IMBALANCE.conclusion([]) == IMBALANCE.conclusion([failed, lone]) == []
-  assert IMBALANCE.figures([failed, lone]) == []
-  sentences = IMBALANCE.conclusion(records)
+  assert FOUND.conclusion([]) == FOUND.conclusion([failed, lone]) == []
+  assert FOUND.figures([failed, lone]) == []
+  sentences = FOUND.conclusion(records)
   assert len(sentences) == 3
   assert 'nothing was measured' in sentences[1]
-  ((_, figure, _),) = IMBALANCE.figures([*RECORDS, *records])
+  ((_, figure, _),) = FOUND.figures([*RECORDS, *records])
   assert len(figure.axes) == 6

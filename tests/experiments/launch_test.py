@@ -5,10 +5,13 @@ import csv
 import json
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
 from experiments.config import Experiment
+from experiments.findings import FINDINGS
 from experiments.studies import STUDIES
 from mlc.methods import METHODS
 from mlc.report.records import RESULTS_COLUMNS
@@ -64,6 +67,19 @@ class TestPlan:
       '--save_interval_secs=1',
     )
     assert path in again.out
+
+  def test_findings_are_of_studies(self):
+    assert set(FINDINGS) <= set(STUDIES)
+
+  def test_a_typo_does_not_wait_for_what_draws(self):
+    code = (
+      'import sys; from experiments import sweep;'
+      "print({'matplotlib', 'scipy.stats'} & set(sys.modules))"
+    )
+    found = subprocess.run(
+      [sys.executable, '-c', code], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == 'set()\n'
 
   @pytest.mark.parametrize('study', STUDIES)
   def test_every_study_can_be_laid_out(self, command, study, tmp_path):

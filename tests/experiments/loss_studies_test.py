@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.studies import STUDIES
-from experiments.studies.softmax_vs_sigmoid import refusal
+from experiments.findings import FINDINGS
+from experiments.findings.softmax_vs_sigmoid import refusal
 from mlc.report.records import Record, Row
 
-LOSSES, SOFTMAX = STUDIES['losses'], STUDIES['softmax_vs_sigmoid']
+LOSSES, SOFTMAX = FINDINGS['losses'], FINDINGS['softmax_vs_sigmoid']
 ONE_LABEL, TWO_LABELS = 'digits', 'yeast'
 
 

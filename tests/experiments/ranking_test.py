@@ -5,19 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.studies import STUDIES
-from experiments.studies.ranking import (
-  BASE,
-  BY,
-  CUTS,
-  OF_SETS,
-  RANKED,
-  best_cut,
-)
+from experiments.findings import FINDINGS
+from experiments.findings.ranking import CUTS, best_cut
+from experiments.studies.ranking import BASE, BY, OF_SETS, RANKED, RANKING
 from mlc.report.records import Record, Row
 from mlc.run_directory import RunDirectory
 
-STUDY = STUDIES['ranking']
+FOUND = FINDINGS['ranking']
 LOSSES = (BASE, 'lsep', 'zlpr', 'focal')
 
 
@@ -77,14 +71,14 @@ def test_what_the_numbers_say(path):
   records = [
     record(loss, 0.3 + 0.1 * i, path=path) for i, loss in enumerate(LOSSES)
   ]
-  best, lost, agree = STUDY.conclusion(records)
+  best, lost, agree = FOUND.conclusion(records)
   # 0.6 to 0.62 against 0.3 to 0.32, the same in every seed.
   assert 'on toy focal is best with 61.0, +30.0 points over sigmoid' in best
   reach = 100 * best_cut(predictions())
   assert 'a threshold of 1/2 gives 31.0' in lost
   assert f'is {reach - 61:.1f} to {reach - 31:.1f} points' in lost
   assert 'on toy 1.00 at 1/2 and 1.00 at the fitted threshold' in agree
-  ((_, figure, caption),) = STUDY.figures(records)
+  ((_, figure, caption),) = FOUND.figures(records)
   assert len(figure.axes) == 2
   assert 'best cut of each row' in caption.lower()
 
@@ -97,15 +91,15 @@ def test_runs_that_failed_or_are_not_there_leave_three_sentences():
   )
   failed = dataclasses.replace(record('zlpr', 0.4), status='failed', rows=())
   for records in ([whole], [whole, partial, failed], [partial]):
-    assert len(STUDY.conclusion(records)) == 3
-    assert len(STUDY.figures(records)) == 1
-  assert STUDY.conclusion([failed]) == []
-  assert STUDY.figures([failed]) == []
-  assert STUDY.conclusion([]) == []
+    assert len(FOUND.conclusion(records)) == 3
+    assert len(FOUND.figures(records)) == 1
+  assert FOUND.conclusion([failed]) == []
+  assert FOUND.figures([failed]) == []
+  assert FOUND.conclusion([]) == []
 
 
 def test_only_the_loss_differs_between_runs():
-  for dataset in STUDY.datasets:
-    made = STUDY.conditions(dataset, 'binary_relevance')
+  for dataset in RANKING.datasets:
+    made = RANKING.conditions(dataset, 'binary_relevance')
     assert len({dataclasses.replace(m, loss='').__repr__() for m in made}) == 1
     assert BASE in {m.loss for m in made}

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from experiments.studies import worlds
+from experiments.findings import FINDINGS, worlds
 from experiments.studies.study import replace
+from experiments.studies.worlds import WORLDS
 from mlc.data import synthetic
 from mlc.report.records import Record, Row
 
+FOUND = FINDINGS['worlds']
 NAME = 'synthetic:exclusive,labels=3,examples=60'
 
 
@@ -51,20 +53,20 @@ def test_three_sentences_say_who_is_lowest():
     record('ising', (0.1, 0.12)),
     record('label_powerset', (0.2, 0.3)),
   )
-  said = worlds.WORLDS.conclusion([ours, other])
+  said = FOUND.conclusion([ours, other])
   assert len(said) == 3
   assert said[0].startswith('In 1 of 1 worlds') and 'exclusive' in said[0]
   assert 'exclusive 0.110' in said[1] and 'no other' in said[2]
   better = record('label_powerset', (0.05, 0.0701))
-  said = worlds.WORLDS.conclusion([ours, better])
+  said = FOUND.conclusion([ours, better])
   assert said[0].startswith('In 0 of 1 worlds')
   assert 'in exclusive label_powerset by +0.05' in said[2]
   near = record('label_powerset', (0.05, 0.15))
-  said = worlds.WORLDS.conclusion([ours, near])
+  said = FOUND.conclusion([ours, near])
   assert said[0].startswith('In 0 of 1 worlds')
   assert 'in 1 a paired' in said[0] and 'exclusive (label_powerset)' in said[0]
   assert 'no other' in said[2]
-  ((_, figure, caption),) = worlds.WORLDS.figures([ours, better])
+  ((_, figure, caption),) = FOUND.figures([ours, better])
   assert 'ising 0.110, label_powerset 0.060' in caption
   assert figure.axes[0].get_title() == 'exclusive'
 
@@ -73,12 +75,12 @@ def test_without_a_truth_there_is_nothing_to_say():
   real = Record('worlds', 'r', 'yeast', 'ising')
   real.__dict__['predictions'] = {'row': np.zeros((1, 1), int)}
   for some in ([real], []):
-    assert len(worlds.WORLDS.conclusion(some)) == 3
-    assert worlds.WORLDS.figures(some) == []
+    assert len(FOUND.conclusion(some)) == 3
+    assert FOUND.figures(some) == []
 
 
 def test_a_hierarchical_head_is_asked_for_in_hierarchies_only():
-  plan = worlds.WORLDS.conditions
+  plan = WORLDS.conditions
   (made,) = plan('synthetic:hierarchy,labels=6', 'hierarchical')
   assert replace(made).options == {'model.kind': 'conditional'}
   assert plan('synthetic:chain,labels=6', 'hierarchical') == []
