@@ -19,14 +19,18 @@ demo: $(VENV)/ready
 # Neighbouring tests share what they train: a worker takes them in one piece.
 PYTEST := $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
-test: $(VENV)/ready-to-test
-	$(PYTEST)
+# Most of a test is compiling what it runs once: without optimisations. What
+# numbers and gradients hang on is compiled as users have it.
+QUICKLY := XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0 \
+  --xla_cpu_use_fusion_emitters=false"
+OPTIMISED := tests/losses tests/metrics tests/training tests/numerics_test.py
 
-# Most of a short test is compiling what it runs once: without optimisations.
-test-fast: export XLA_FLAGS += --xla_backend_optimization_level=0 \
-  --xla_cpu_use_fusion_emitters=false
+test: $(VENV)/ready-to-test
+	@$(PYTEST) $(OPTIMISED); optimised=$$?; \
+	  $(QUICKLY) $(PYTEST) $(OPTIMISED:%=--ignore=%) && exit $$optimised
+
 test-fast: $(VENV)/ready-to-test
-	$(PYTEST) -m 'not slow'
+	@$(QUICKLY) $(PYTEST) -m 'not slow'
 
 lint: $(VENV)/ready-to-test
 	$(BIN)/ruff check .
