@@ -34,7 +34,9 @@ class DataOptions:
       stopping and hyperparameters are chosen; 0 for none.
     stratify: keep the share of each label in every part (iterative
       stratification); false shuffles.
-    standardize: scale features by mean and deviation of the training part.
+    standardize: scale features by mean and deviation of the training part;
+      auto does so where they are dense. Sparse ones can only be divided by
+      their deviation, which makes each rare token a large number.
     resampling: what is done to the training rows, so that rare labels count;
       validation and test rows stay as they are.
   """
@@ -45,7 +47,7 @@ class DataOptions:
   test_fraction: float = 0.2
   validation_fraction: float = 0.2
   stratify: bool = True
-  standardize: bool = True
+  standardize: Literal['auto', 'true', 'false'] = 'auto'
   resampling: str = 'none'
 
 

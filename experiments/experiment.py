@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 
@@ -19,6 +20,7 @@ from mlc.base import (
   Decoder,
   Encoder,
   Head,
+  Key,
   Loss,
   Params,
   SparseRows,
@@ -92,6 +94,13 @@ class Model(NamedTuple):
     )
 
 
+def standardizes(experiment: Experiment, dataset: Dataset) -> bool:
+  """Whether the features are scaled, once --standardize=auto is decided."""
+  asked = experiment.data.standardize
+  dense = not scipy.sparse.issparse(dataset.x)
+  return asked == 'true' or (asked == 'auto' and dense)
+
+
 def build_model(
   experiment: Experiment, dataset: Dataset, num_label_sets: int
 ) -> Model:
@@ -115,7 +124,7 @@ def build_model(
   check_match(head, dataset, experiment.allow_mismatch)
   encoder_factory = lookup(experiment.encoder, ENCODERS, 'encoder')
   encoder = encoder_factory(**options_for(encoder_factory, ENCODER, given))
-  if experiment.data.standardize:
+  if standardizes(experiment, dataset):
     encoder = standardized(encoder)
   calibrator = lookup(experiment.calibration, CALIBRATORS, 'calibration')()
   decides = calibrator.apply(head)
@@ -202,43 +211,36 @@ def rehearse(
   """
 
   def rows(count: int) -> Batch:
-    shape: Any = jax.ShapeDtypeStruct
-    y = (count, dataset.num_labels)
-    x: Any = shape((count, dataset.num_features), np.float32)
+    y = jnp.zeros((count, dataset.num_labels))
+    x: Any = jnp.zeros((count, dataset.num_features))
     if scipy.sparse.issparse(dataset.x):
-      entries = shape((count, 1), np.int32), shape((count, 1), np.float32)
-      x = SparseRows(*entries, dataset.num_features)
+      values = jnp.zeros((count, 1))
+      x = SparseRows(values.astype(jnp.int32), values, dataset.num_features)
     return Batch(
       x=x,
-      y=shape(y, np.float32),
-      where=None if dataset.where is None else shape(y, np.bool_),
-      weight=shape((count,), np.float32),
-      row=shape((count,), np.int32),
+      y=y,
+      where=None if dataset.where is None else y > 0,
+      weight=jnp.zeros(count),
+      row=jnp.zeros(count, jnp.int32),
     )
 
+  # Rows are made where they are traced: those that are sparse are no shapes.
   key = jax.eval_shape(lambda: jax.random.key(0))
-  params = jax.eval_shape(model.init, key, rows(2))
+  params = jax.eval_shape(lambda key: model.init(key, rows(2)), key)
   jax.eval_shape(
-    lambda params, rows, key: model.losses(params, rows, key=key),
-    params,
-    rows(2),
-    key,
+    lambda params, key: model.losses(params, rows(2), key=key), params, key
   )
-  jax.eval_shape(
-    lambda params, rows, key: evaluation.fit_decoders(
-      model.encoder,
-      model.calibrated,
-      model.decoders,
-      evaluation.calibrate(
-        model.encoder, model.head, model.calibrator, params, rows, key
-      ),
-      rows,
-      key,
-    ),
-    params,
-    rows(validation_rows),
-    key,
-  )
+
+  def fitted(params: Params, key: Key) -> Any:
+    validation = rows(validation_rows)
+    mended = evaluation.calibrate(
+      model.encoder, model.head, model.calibrator, params, validation, key
+    )
+    return evaluation.fit_decoders(
+      model.encoder, model.calibrated, model.decoders, mended, validation, key
+    )
+
+  jax.eval_shape(fitted, params, key)
   return params
 
 

@@ -37,6 +37,7 @@ from experiments.experiment import (
   plan,
   rehearse,
   select,
+  standardizes,
 )
 from experiments.progress import Progress
 from experiments.ranked_lists import OUTPUT, TOP, write_ranked_lists
@@ -142,8 +143,15 @@ def prepare(
 
 def said_before(experiment: Experiment, prepared: Prepared) -> list[str]:
   """What a user must know of the data, and of what is trained on."""
+  scaled = standardizes(experiment, prepared.dataset)
+  left = experiment.data.standardize == 'auto' and not scaled
   return [
     *prepared.dataset.notes,
+    *(
+      ['the features are sparse and left as they are, see --standardize']
+      if left
+      else []
+    ),
     *summary(experiment, prepared.trial.training),
   ]
 
@@ -179,6 +187,7 @@ def conclude(
 ) -> None:
   """Judges the selected runs and writes what was found."""
   config, dataset, data, trial, model, found = prepared
+  scaled = 'true' if standardizes(experiment, dataset) else 'false'
   selected = select(trial, fitted.best_validation_loss, fitted.diverged)
   params = jit_once(take_rows, light=True)(
     fitted.params, jnp.asarray(selected, jnp.int32)
@@ -212,7 +221,7 @@ def conclude(
       'encoder': model.encoder.name,
       'head': model.head.name,
       'loss': model.loss.name,
-      'settings': config,
+      'settings': {**config, 'standardize': scaled},
       'rows': rows,
       'runs': [
         described_run(described, fitted, r, r in selected)

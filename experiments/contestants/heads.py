@@ -130,7 +130,7 @@ def _measure(
   # The one method for rows of exactly one label.
   dataset = draw_labels(sizes, num_labels, one_hot=method == 'softmax')
   experiment = resolved(
-    Experiment(method=method, data=DataOptions(standardize=False))
+    Experiment(method=method, data=DataOptions(standardize='false'))
   )
   sets = len(np.unique(dataset.y, axis=0))
   model = build_model(experiment, dataset, num_label_sets=sets)

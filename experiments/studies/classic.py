@@ -35,6 +35,7 @@ def _conditions(dataset: str, method: str) -> Experiment:
     l2s=(1.0,),
     validation_fraction=0.0,
     stratify=False,
+    standardize='true',
     decoders=('hamming', 'subset', 'f_beta', 'greedy')
     if chain
     else ('hamming', 'f_beta'),

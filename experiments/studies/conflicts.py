@@ -46,8 +46,6 @@ def _conditions(dataset: str, method: str) -> Experiment:
       **common,
       encoder='mlp',
       options={'encoder.width': 64},
-      # Dividing by its deviation would make each rare token a large number.
-      standardize=False,
       seeds=2,
       l2s=(0.1,),
       epochs=4,

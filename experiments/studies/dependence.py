@@ -52,8 +52,6 @@ def _conditions(dataset: str, method: str) -> Experiment:
         # Of the chains, whose 2^21 label vectors nobody enumerates.
         'decoder.num_samples': 100,
       },
-      # Dividing by its deviation would make each rare token a large number.
-      standardize=False,
       test_fraction=0.15,
       validation_fraction=0.15,
       seeds=3,

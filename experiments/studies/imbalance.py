@@ -59,8 +59,6 @@ def _conditions(dataset: str, method: str) -> list[Experiment]:
   common: dict[str, Any] = {
     'decoders': ('hamming', 'tuned_f'),
     'regrets': False,
-    # Dividing by its deviation would make each rare token a large number.
-    'standardize': not movies,
     'seeds': 3 if movies else 5,
     'learning_rates': (3e-2,) if movies else (1e-2,),
     'l2s': (0.1, 0.3) if movies else (1.0, 3.0),

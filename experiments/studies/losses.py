@@ -45,8 +45,6 @@ def _conditions(dataset: str, method: str) -> list[Experiment]:
   if dataset == 'movies':
     options = {'encoder.width': 64}
     common |= {
-      # Dividing by its deviation would make each rare token a large number.
-      'standardize': False,
       'seeds': 3,
       'learning_rates': (3e-3, 1e-2),
       'l2s': (0.1,),

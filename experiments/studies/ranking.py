@@ -59,8 +59,6 @@ def _conditions(dataset: str, method: str) -> list[Experiment]:
   if dataset == 'movies':
     conditions: dict[str, Any] = {
       'options': {'encoder.width': 64},
-      # Dividing by its deviation would make each rare token a large number.
-      'standardize': False,
       'learning_rates': (3e-3, 1e-2),
       'l2s': (0.1, 1.0),
       'epochs': 4,

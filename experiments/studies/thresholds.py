@@ -56,8 +56,6 @@ def _conditions(dataset: str, method: str) -> Experiment:
       method,
       **common,
       options={**OPTIONS, 'encoder.width': 64, 'decoder.bootstrap': 20},
-      # Dividing by its deviation would make each rare token a large number.
-      standardize=False,
       seeds=3,
       learning_rates=(1e-2,),
       l2s=(0.1,),

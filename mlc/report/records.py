@@ -31,7 +31,7 @@ RESULTS_COLUMNS = (
   'value',
 )
 # What is known of a run only when it has been trained.
-_KNOWN_AFTERWARDS = ('head', 'split')
+_KNOWN_AFTERWARDS = ('head', 'split', 'standardize')
 # Settings that say which run it is, not under which conditions.
 _WHO = ('study', 'dataset', 'method', 'content_hash')
 

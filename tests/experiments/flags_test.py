@@ -321,7 +321,7 @@ EXPERIMENTS = [
       test_fraction=0.1,
       validation_fraction=0.0,
       stratify=False,
-      standardize=False,
+      standardize='false',
       resampling='ml_ros',
     ),
     search=Search(

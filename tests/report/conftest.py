@@ -189,7 +189,7 @@ def _write_run(study, dataset, method, *, seeds=5, folds=(-1,), change=None):
       'split': 'kfold' if len(folds) > 1 else 'given',
       'folds': len(folds) if len(folds) > 1 else 10,
       'test_fraction': 0.2,
-      'standardize': True,
+      'standardize': 'true',
       'optimizer': 'adamw',
       'learning_rates': [1e-3, 3e-3],
       'l2s': [0.0, 0.01, 0.1],

@@ -48,16 +48,16 @@ def test_what_a_diverged_seed_gave_is_not_a_number_anywhere(record_of):
 
 def test_names_tell_apart_what_differs(record_of):
   values = {('test', 'd', 'map'): [0.5]}
-  plain = record_of('chain', values, settings={'standardize': True, 'l': 1})
-  other = record_of('chain', values, settings={'standardize': False, 'l': 1})
+  plain = record_of('chain', values, settings={'standardize': 'true', 'l': 1})
+  other = record_of('chain', values, settings={'standardize': 'false', 'l': 1})
   alone = record_of('a_long_name', values)
   runs = [
     dataclasses.replace(r, run_id=str(i))
     for i, r in enumerate([plain, other, alone])
   ]
   assert labels(runs) == {
-    '0': 'chain (standardize=True)',
-    '1': 'chain (standardize=False)',
+    '0': 'chain (standardize=true)',
+    '1': 'chain (standardize=false)',
     '2': 'a_long_name',
   }
 
