@@ -19,7 +19,7 @@ class Findings(NamedTuple):
   """What is read off the run directories of a study.
 
   Attributes:
-    figures: records -> figures of its own, after the general ones.
+    figures: records -> figures of its own, before the general ones.
     conclusion: records -> what the numbers say, a few sentences that stand
       first; none where the comparison of methods says it all.
   """

@@ -49,6 +49,7 @@ def _conditions(dataset: str, method: str) -> list[Experiment]:
       decoders=('subset',) if method == ENSEMBLE else ('greedy', 'subset'),
       encoder='mlp',
       regrets=False,
+      compilation='quick',
       options=options,
       seeds=5,
       learning_rates=(3e-3, 1e-2),

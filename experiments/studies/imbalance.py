@@ -59,10 +59,11 @@ def _conditions(dataset: str, method: str) -> list[Experiment]:
   common: dict[str, Any] = {
     'decoders': ('hamming', 'tuned_f'),
     'regrets': False,
+    'compilation': 'quick',
     'seeds': 3 if movies else 5,
     'learning_rates': (3e-2,) if movies else (1e-2,),
     'l2s': (0.1, 0.3) if movies else (1.0, 3.0),
-    'epochs': 6 if movies else 30,
+    'epochs': 5 if movies else 30,
     'batch_size': 256 if movies else 64,
     'patience': 6,
   }

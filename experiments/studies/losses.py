@@ -40,6 +40,7 @@ def _conditions(dataset: str, method: str) -> list[Experiment]:
     'decoders': ('hamming', 'tuned_f'),
     'encoder': 'mlp',
     'regrets': False,
+    'compilation': 'quick',
   }
   options: dict[str, Any] = {}
   if dataset == 'movies':

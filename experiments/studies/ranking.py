@@ -54,6 +54,7 @@ def _conditions(dataset: str, method: str) -> list[Experiment]:
     'decoders': ('hamming', 'pooled_f', 'tuned_f', 'mcut'),
     'encoder': 'mlp',
     'regrets': False,
+    'compilation': 'quick',
     'seeds': 3,
   }
   if dataset == 'movies':

@@ -45,7 +45,8 @@ def page(
     question: the headline.
     baseline: the method that gains are measured against.
     metrics: columns of the tables.
-    figure_svgs: (title, svg, caption) of figures that the study adds.
+    figure_svgs: (title, svg, caption) of the study's own figures, which stand
+      before what every study has.
     conclusion: sentences of the study, which stand first.
     command: what a reader types to get this page again.
     files: name of a file beside the page -> what it holds.
@@ -58,7 +59,9 @@ def page(
   if conclusion:
     found = tuple(answer for answer in found if answer.verdicts)
   gains = _gains(gains_of(records, baseline, metrics), baseline)
+  own = ''.join(_extra(*figure) for figure in figure_svgs)
   several = {
+    'figures': f'<div id="figures">{own}</div>' if own else '',
     'gains': gains,
     'dependence': across.dependence_section(records, baseline),
     'ranks': across.ranks(ranks.rankings(records, metrics)),
@@ -71,7 +74,6 @@ def page(
     '</header><main>',
     _answers(found) if found else '',
     *several.values(),
-    *(_extra(*figure) for figure in figure_svgs),
     *(
       _dataset(records, name, f'set-{i}', baseline, metrics)
       for i, name in enumerate(names)
