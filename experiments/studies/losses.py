@@ -11,8 +11,8 @@ own validation loss.
 
 Expect 4 of 9 losses to gain clearly in macro F1 at 0.5 (soft macro F1 11.0 on
 yeast, the asymmetric loss 14.3 on movies) and none with tuned thresholds, while
-calibration suffers from nearly all. The 24 runs take 3 minutes 33 seconds on two
-cores.
+calibration suffers from nearly all. The 24 runs take 3 minutes 33 seconds on
+two cores.
 """
 
 from collections.abc import Mapping
