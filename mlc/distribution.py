@@ -6,6 +6,7 @@ are draws. Heads, decoders, synthetic worlds and regret all ask here.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -112,9 +113,37 @@ def table_sample(
   log_joint: Float[Array, '*batch vectors'], key: Key, n: int
 ) -> Float[Array, 'n *batch labels']:
   """n independent draws."""
-  shape = (n, *log_joint.shape[:-1])
-  codes = jax.random.categorical(key, log_joint, shape=shape)
+  codes = draws(log_joint, key, n)
   return label_vectors(num_labels_of(log_joint))[codes]
+
+
+def draws(
+  log_p: Float[Array, '*batch outcomes'], key: Key, n: int
+) -> Int[Array, 'n *batch']:
+  """n independent draws of an outcome, by inversion.
+
+  One number and log2 K comparisons a draw, where the Gumbel trick of
+  jax.random.categorical takes K numbers. What is less likely than 6e-8 may
+  never be drawn, what is impossible never is.
+
+  Args:
+    log_p: of each of K outcomes, up to a constant.
+    key: for the draws.
+    n: how many for each batch element.
+
+  References:
+    Devroye, Non-Uniform Random Variate Generation, 1986, section III.2.
+  """
+  p = jax.nn.softmax(log_p, axis=-1)
+  below = jnp.cumsum(p, axis=-1)
+  batch = log_p.shape[:-1]
+  u = jax.random.uniform(key, (*batch, n), p.dtype) * below[..., -1:]
+  find = partial(jnp.searchsorted, side='right')
+  for _ in batch:
+    find = jax.vmap(find)
+  # Should u be rounded up to the sum: the last outcome that is possible.
+  last = p.shape[-1] - 1 - jnp.argmax(p[..., ::-1] > 0, axis=-1)
+  return jnp.moveaxis(jnp.minimum(find(below, u), last[..., None]), -1, 0)
 
 
 def table_conditional(

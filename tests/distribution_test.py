@@ -262,3 +262,26 @@ def test_first_of_two():
   np.testing.assert_allclose(
     distribution.first_of_two(on, off), expected, rtol=1e-5
   )
+
+
+def test_draws_occur_as_often_as_they_are_probable():
+  rng = np.random.default_rng(0)
+  p = rng.dirichlet(np.full(50, 0.5), size=(2, 3))
+  p[..., [0, 7, 48, 49]] = 0.0
+  p /= p.sum(-1, keepdims=True)
+  n = 20_000
+  log_p = jnp.where(p > 0, jnp.log(p) + 3.0, -jnp.inf)
+  found = np.asarray(distribution.draws(log_p, jax.random.key(0), n))
+  assert found.shape == (n, 2, 3)
+  for i, j in np.ndindex(2, 3):
+    count = np.bincount(found[:, i, j], minlength=50)
+    assert not count[p[i, j] == 0].any()
+    spread = np.sqrt(n * p[i, j] * (1 - p[i, j]))
+    assert (np.abs(count - n * p[i, j]) <= 4.5 * spread).all()
+
+
+def test_draws_are_never_of_what_is_impossible():
+  """Not even where the largest number that is drawn is rounded up to 1."""
+  log_p = jnp.asarray([-jnp.inf, 0.0, -jnp.inf])
+  found = distribution.draws(log_p, jax.random.key(0), 1_000_000)
+  assert (found == 1).all()

@@ -49,7 +49,7 @@ def categorical(
 
   def sample(params, key, h, n):
     f = scores(params, h)
-    classes = jax.random.categorical(key, f, shape=(n, f.shape[0]))
+    classes = distribution.draws(f, key, n)
     return jax.nn.one_hot(classes, num_labels, dtype=f.dtype)
 
   def mode(params, h):

@@ -218,7 +218,7 @@ def _sample(params, key, h, n):
   set_key, label_key, which_key = jax.random.split(key, 3)
   frozen = params['frozen']
   log_q = set_scores(params, h)
-  chosen = jax.random.categorical(set_key, log_q, shape=(n, len(h)))
+  chosen = distribution.draws(log_q, set_key, n)
   seen = frozen['table'][chosen]
   new = jax.random.bernoulli(
     label_key, frozen['frequency'][None, None, :], seen.shape
