@@ -8,9 +8,10 @@ method alike, and every decoder is given to every method. On any other sets:
 
 On movies, emotions, scene, yeast, birds, flags, medical and cal500 that is 136
 runs: 73 minutes of two busy cores, longest masked_label with the 174 labels of
-cal500 (13 minutes). On scene a chain gains 6.7 points of subset accuracy over
-binary relevance and a powerset 5.8, but only 1.1 and 0.2 over binary relevance
-that has to name a label; with `--encoder=identity` see below.
+cal500 (13 minutes). On scene, given split, five seeds, the powerset gains 16.0
+and the chain 14.3 points of subset accuracy over linear binary relevance
+(--encoder=identity), 5.1 and 3.4 over one that has to name a label; after a
+hidden layer 5.8 and 6.7, and 0.2 and 1.1.
 """
 
 from collections.abc import Mapping
