@@ -15,8 +15,8 @@ and on the synthetic chain 29; the mode to be worth 1.7 points of subset
 accuracy over greedy decisions on yeast, a beam of 2 most of it; and the best
 and the worst of ten random orders to lie 3 points apart, their ensemble 2.2
 above their average. Rare labels last and training on own draws gain nothing
-that is clear. The 14 runs and their explanations took 12.6 CPU minutes on a
-machine that was busy with other work.
+that is clear. The 14 runs and their explanations take 2 minutes 29 seconds
+on two cores.
 """
 
 from collections.abc import Mapping
