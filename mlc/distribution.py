@@ -134,16 +134,14 @@ def draws(
   References:
     Devroye, Non-Uniform Random Variate Generation, 1986, section III.2.
   """
-  p = jax.nn.softmax(log_p, axis=-1)
-  below = jnp.cumsum(p, axis=-1)
+  below = jnp.cumsum(jax.nn.softmax(log_p, axis=-1), axis=-1)
   batch = log_p.shape[:-1]
-  u = jax.random.uniform(key, (*batch, n), p.dtype) * below[..., -1:]
+  # A uniform number is 1 - 2^-23 at most: the product stays below the sum.
+  u = jax.random.uniform(key, (*batch, n), below.dtype) * below[..., -1:]
   find = partial(jnp.searchsorted, side='right')
   for _ in batch:
     find = jax.vmap(find)
-  # Should u be rounded up to the sum: the last outcome that is possible.
-  last = p.shape[-1] - 1 - jnp.argmax(p[..., ::-1] > 0, axis=-1)
-  return jnp.moveaxis(jnp.minimum(find(below, u), last[..., None]), -1, 0)
+  return jnp.moveaxis(find(below, u), -1, 0)
 
 
 def table_conditional(
