@@ -143,17 +143,11 @@ def prepare(
 
 def said_before(experiment: Experiment, prepared: Prepared) -> list[str]:
   """What a user must know of the data, and of what is trained on."""
+  said = list(prepared.dataset.notes)
   scaled = standardizes(experiment, prepared.dataset)
-  left = experiment.data.standardize == 'auto' and not scaled
-  return [
-    *prepared.dataset.notes,
-    *(
-      ['the features are sparse and left as they are, see --standardize']
-      if left
-      else []
-    ),
-    *summary(experiment, prepared.trial.training),
-  ]
+  if experiment.data.standardize == 'auto' and not scaled:
+    said.append('the features are sparse and left as they are (--standardize)')
+  return said + summary(experiment, prepared.trial.training)
 
 
 def train(

@@ -1,6 +1,7 @@
 """Which features are scaled when nobody says."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -65,6 +66,6 @@ def test_what_was_done_is_in_the_results(command, tmp_path):
   )
   assert outcome.code == 0, outcome.err
   (results,) = (tmp_path / 'runs').rglob('results.json')
-  text = results.read_text()
-  assert '"standardize": "false"' in text or '"standardize":"false"' in text
-  assert 'the features are sparse and left as they are' in text
+  found = json.loads(results.read_text())
+  assert found['settings']['standardize'] == 'false'
+  assert any('sparse and left as they are' in note for note in found['notes'])
