@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as MatplotlibFigure
+from numpy.typing import ArrayLike
 
 from experiments.experiment import check_match
 from experiments.findings.findings import Figure, Findings
@@ -158,16 +159,20 @@ def _reliability(axis: Axes, seen: Mapping[str, Seen]) -> None:
     mean_p, mean_y = (
       np.bincount(of, v, _BINS)[there] / count[there] for v in (p, y)
     )
-    axis.plot(
-      mean_p,
-      mean_y,
-      marker='o' if method == SOFTMAX else 's',
-      markersize=4.0,
-      color=_COLOURS[method],
-      label=_TITLES[method],
-    )
+    _line(axis, method, mean_p, mean_y)
   axis.set_xlabel('probability')
   axis.set_ylabel('share of labels that are on')
+
+
+def _line(axis: Axes, method: str, x: ArrayLike, y: ArrayLike) -> None:
+  axis.plot(
+    x,
+    y,
+    marker='o' if method == SOFTMAX else 's',
+    markersize=4.0,
+    color=_COLOURS[method],
+    label=_TITLES[method],
+  )
 
 
 def _confidence(axis: Axes, seen: Mapping[str, Seen]) -> None:
@@ -176,14 +181,7 @@ def _confidence(axis: Axes, seen: Mapping[str, Seen]) -> None:
     size = rows.y.sum(axis=1)
     there = [k for k in np.unique(size) if k > 0 and (size == k).sum() >= 20]
     mean = [rows.p[size == k][rows.y[size == k] > 0].mean() for k in there]
-    axis.plot(
-      there,
-      mean,
-      marker='o' if method == SOFTMAX else 's',
-      markersize=4.0,
-      color=_COLOURS[method],
-      label=_TITLES[method],
-    )
+    _line(axis, method, there, mean)
     if method == SOFTMAX and there:
       k = np.linspace(there[0], there[-1], 100)
       axis.plot(k, 1.0 / k, color='#888888', linestyle='--', label='1 / k')
