@@ -213,10 +213,10 @@ def _of_ranks(
   below = at(cuts.p, jnp.minimum(after, rows - 1))
   below = jnp.where(after < rows, below, 0.0)
   # Of equal probabilities that a rank would part, none is above.
-  last = jax.vmap(jnp.searchsorted)(-cuts.p, -below) - 1
+  last = cut.count_rows(cuts, lambda p: p > below, len(ranks))
   above = cuts._replace(
-    predicted=at(cuts.predicted, jnp.maximum(last, 0)),
-    true_positives=at(cuts.true_positives, jnp.maximum(last, 0)),
+    predicted=at(cuts.predicted, last),
+    true_positives=at(cuts.true_positives, last),
   )
   return below, _proved(above, table) & (asked[None, :] <= cuts.total)
 

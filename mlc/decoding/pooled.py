@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from mlc.decoding import cuts as cut
 from mlc.decoding.cuts import Chosen, Cuts
@@ -69,10 +69,10 @@ def best_pooled(
     return cut.choose(cuts, value(cuts))
 
   first, last = _range(sample.bins, value, bound)
-  rows = sample.cuts.p[:, 1:]
-  start = _count(rows, lambda p: p > cut.bin_limits(first)[0])
-  stop = _count(rows, lambda p: p >= cut.bin_limits(last)[1])
-  few = jnp.sum((stop - start).astype(rows.dtype)) <= most_rows
+  most, least = cut.bin_limits(first)[0], cut.bin_limits(last)[1]
+  start = cut.count_rows(sample.cuts, lambda p: p > most)[:, 0]
+  stop = cut.count_rows(sample.cuts, lambda p: p >= least)[:, 0]
+  few = jnp.sum((stop - start).astype(most.dtype)) <= most_rows
   return jax.lax.cond(
     few & sample.whole,
     lambda: _search(sample, first, start, stop, value, most_rows),
@@ -131,10 +131,10 @@ def _search(
 
   def weight(sums):
     found = sums[label, row + 1] - sums[label, row]
-    return jnp.where(there, found, 0.0)[None, :]
+    return jnp.where(there, found, 0.0)[:, None]
 
   predicted, positive = weight(ranked.predicted), weight(ranked.true_positives)
-  rows = ranked.p[label, row + 1][None, :]
+  rows = ranked.p[label, row + 1][:, None]
   cuts = cut.cuts_of(rows, (positive > 0).astype(rows.dtype), predicted)
   bins = sample.bins
   cuts = cuts._replace(
@@ -144,23 +144,3 @@ def _search(
     total=bins.total,
   )
   return cut.choose(cuts, value(cuts))
-
-
-def _count(
-  falling: Float[Array, 'labels rows'], holds: Callable[[Array], Array]
-) -> Int[Array, ' labels']:
-  """How many rows of each label come first, of which something holds."""
-  labels, rows = falling.shape
-
-  def halve(_, state):
-    low, high = state
-    middle = (low + high) // 2
-    inside = jnp.take_along_axis(falling, middle[:, None], axis=-1)[:, 0]
-    further = holds(inside) & (low < high)
-    return (
-      jnp.where(further, middle + 1, low),
-      jnp.where(further, high, middle),
-    )
-
-  start = jnp.zeros(labels, jnp.int32), jnp.full(labels, rows, jnp.int32)
-  return jax.lax.fori_loop(0, rows.bit_length(), halve, start)[0]

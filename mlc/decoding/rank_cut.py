@@ -25,10 +25,10 @@ def rcut() -> Decoder:
 
   def learn(sample):
     # Of the known labels, scaled up to all.
-    counted, num_labels = sample.counted, sample.p.shape[1]
-    positives = jnp.sum(counted * sample.y.T)
-    density = positives / jnp.maximum(jnp.sum(counted), 1e-30)
-    return {'k': jnp.clip(jnp.round(density * num_labels), 1, num_labels)}
+    positives = sample.row_weight @ jnp.sum(sample.y, axis=1)
+    rows = jnp.mean(jnp.sum(sample.counted, axis=0))
+    usual = jnp.round(positives / jnp.maximum(rows, 1e-30))
+    return {'k': jnp.clip(usual, 1, sample.p.shape[1])}
 
   return of_marginals(
     'rcut', lambda p, state: _rank(p) < state['k'], learn=learn

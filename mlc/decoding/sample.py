@@ -45,7 +45,7 @@ class Sample:
     """Of each label, over all rows: what does not look at `y` or at counts."""
     if self.known is None:
       return self.cuts
-    return self._cuts(jnp.broadcast_to(self._of_row[None, :], self.p.T.shape))
+    return self._cuts(self.row_weight[:, None])
 
   @functools.cached_property
   def pooled(self) -> Cuts:
@@ -54,28 +54,31 @@ class Sample:
 
   def pool(self, *, ranked: bool = True) -> Cuts:
     """`pooled`, made anew."""
-    p, y, weight = (
-      part.reshape(1, -1) for part in (self.p.T, self.y.T, self.counted)
-    )
+    p, y = self.p.reshape(-1, 1), self.y.reshape(-1, 1)
+    weight = jnp.broadcast_to(self.counted, self.p.shape).reshape(-1, 1)
     if self.original is not None and ranked:
-      return cut.cuts_of_ranking(self.original.pooled_ranking, y, weight)
+      ranking = self.original.pooled_ranking
+      return cut.cuts_of_ranking(ranking, y.T, weight.T)
     return cut.cuts_of(p, y, weight, once=self._once)
 
   @functools.cached_property
   def bins(self) -> Cuts:
     """Of all labels as if they were one, where they part no bin."""
-    return cut.bins_of(self.p, self.y, self.counted.T)
+    return cut.bins_of(self.p, self.y, self.counted)
 
   @functools.cached_property
-  def counted(self) -> Float[Array, 'labels rows']:
-    """Weight of each row for each label, 0 where it is unknown."""
-    weight = jnp.broadcast_to(self._of_row[None, :], self.p.T.shape)
-    return weight if self.known is None else weight * self.known.T
+  def counted(self) -> Float[Array, 'rows #labels']:
+    """Weight of each row for each label, 0 where it is unknown.
+
+    For all labels at once, [rows, 1], when every label is known.
+    """
+    weight = self.row_weight[:, None]
+    return weight if self.known is None else weight * self.known
 
   @functools.cached_property
   def num_positives(self) -> Float[Array, ' labels']:
     """Weight of the rows that have each label."""
-    return jnp.sum(jnp.where(self.y.T > 0, self.counted, 0.0), axis=-1)
+    return self.cuts.positives[:, 0]
 
   @functools.cached_property
   def ranking(self) -> Ranking:
@@ -83,7 +86,7 @@ class Sample:
 
   @functools.cached_property
   def pooled_ranking(self) -> Ranking:
-    return cut.ranking(self.p.T.reshape(1, -1))
+    return cut.ranking(self.p.reshape(1, -1))
 
   def rank(self) -> None:
     """Ranks the rows here and now, before a loop over resamples."""
@@ -91,25 +94,25 @@ class Sample:
 
   def drawn_again(self, key: Key) -> 'Sample':
     """As many rows that count, drawn from them with replacement."""
-    there = self._of_row > 0
+    there = self.row_weight > 0
     count = jnp.sum(there)
     # Row r of those that count stands where their running number is r + 1.
     number = jnp.cumsum(there)
-    drawn = jax.random.randint(key, self._of_row.shape, 0, count)
+    drawn = jax.random.randint(key, self.row_weight.shape, 0, count)
     row = jnp.searchsorted(number, drawn, side='right')
     once = (jnp.arange(len(row)) < count).astype(self.p.dtype)
-    times = jnp.zeros_like(self._of_row).at[row].add(once, mode='drop')
+    times = jnp.zeros_like(self.row_weight).at[row].add(once, mode='drop')
     return dataclasses.replace(
-      self, weight=times * self._of_row, key=None, original=self
+      self, weight=times * self.row_weight, key=None, original=self
     )
 
   @property
   def whole(self) -> Bool[Array, '']:
     """Whether every row counts a whole number of times."""
-    return jnp.all(self._of_row == jnp.round(self._of_row))
+    return jnp.all(self.row_weight == jnp.round(self.row_weight))
 
   @property
-  def _of_row(self) -> Float[Array, ' rows']:
+  def row_weight(self) -> Float[Array, ' rows']:
     return jnp.ones(len(self.p)) if self.weight is None else self.weight
 
   @property
@@ -118,7 +121,7 @@ class Sample:
       return jnp.ones((), bool)
     return jnp.all((self.weight == 0.0) | (self.weight == 1.0))
 
-  def _cuts(self, weight: Float[Array, 'labels rows']) -> Cuts:
+  def _cuts(self, weight: Float[Array, 'rows #labels']) -> Cuts:
     if self.original is not None:
-      return cut.cuts_of_ranking(self.original.ranking, self.y.T, weight)
-    return cut.cuts_of(self.p.T, self.y.T, weight, once=self._once)
+      return cut.cuts_of_ranking(self.original.ranking, self.y.T, weight.T)
+    return cut.cuts_of(self.p, self.y, weight, once=self._once)
