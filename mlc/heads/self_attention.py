@@ -8,43 +8,45 @@ from jaxtyping import Array, Float
 from mlc.base import Key
 from mlc.numerics import dropout as drop
 
-# Tokens up to which the weights of all queries are there at once; beyond,
-# queries that are looked at together: 128 MiB for 64 rows, 4 heads, 1,000
-# tokens.
-_MOST_AT_ONCE, _QUERIES = 256, 128
+# Weights of the attention that are there at once, of all heads: on a CPU as
+# many as stay in its cache, elsewhere 128 MiB of them.
+_MOST_WEIGHTS, _MOST_WEIGHTS_ON_CPU = 2**25, 2**18
 
 
 def attend(
-  query: Float[Array, 'batch queries heads dim'],
-  key: Float[Array, 'batch tokens heads dim'],
-  value: Float[Array, 'batch tokens heads dim'],
-) -> Float[Array, 'batch queries heads dim']:
-  """Dot-product attention whose memory grows with the tokens, not their square.
+  query: Float[Array, '*batch queries heads dim'],
+  key: Float[Array, '*batch tokens heads dim'],
+  value: Float[Array, '*batch tokens heads dim'],
+) -> Float[Array, '*batch queries heads dim']:
+  """Dot-product attention, softmax(q k' / sqrt(dim)) v, of some rows at a time.
 
-  Of many queries some are looked at at a time, and their weights are computed
-  again when the gradient needs them: a third more time for training.
-
-  References:
-    Rabe, Staats, Self-attention does not need O(n^2) memory, 2021 (here with
-    blocks of queries only, and all keys at once).
+  Where not all rows are looked at at once, their weights are computed again
+  when the gradient needs them: memory grows with the weights of one row. On a
+  CPU it is that much faster, too, as weights never leave the cache: of 64 rows
+  and 4 heads five times for 983 tokens, seven times for 100.
   """
-  queries = query.shape[-3]
-  if queries <= _MOST_AT_ONCE:
-    return nn.dot_product_attention(query, key, value)
-  blocks = -(-queries // _QUERIES)
-  missing = blocks * _QUERIES - queries
-  rows, (_, heads, dim) = query.shape[:-3], query.shape[-3:]
-  padded = jnp.pad(query, [(0, 0)] * len(rows) + [(0, missing), *[(0, 0)] * 2])
-  split = padded.reshape(*rows, blocks, _QUERIES, heads, dim)
+  on_cpu = jax.default_backend() == 'cpu'
+  most = _MOST_WEIGHTS_ON_CPU if on_cpu else _MOST_WEIGHTS
+  *batch, queries, heads, _ = query.shape
+  at_once = max(most // (queries * key.shape[-3] * heads), 1)
+  query, key, value = (
+    part.reshape(-1, *part.shape[len(batch) :]) for part in (query, key, value)
+  )
+  # A power of two, of which there is less likely a rest to be compiled apart.
+  at_once = 1 << (at_once.bit_length() - 1)
+  if at_once >= len(query):
+    found = _look(query, key, value)
+  else:
+    look = jax.checkpoint(lambda rows: _look(*rows))
+    found = jax.lax.map(look, (query, key, value), batch_size=at_once)
+  return found.reshape(*batch, *found.shape[1:])
 
-  @jax.checkpoint
-  def look(some):
-    return nn.dot_product_attention(some, key, value)
 
-  found = jax.lax.map(look, jnp.moveaxis(split, len(rows), 0))
-  found = jnp.moveaxis(found, 0, len(rows))
-  found = found.reshape(*rows, blocks * _QUERIES, heads, dim)
-  return found[..., :queries, :, :]
+def _look(query: Array, key: Array, value: Array) -> Array:
+  """All at once. Heads before tokens: XLA's products on a CPU ask for it."""
+  query, key, value = (jnp.moveaxis(x, -2, -3) for x in (query, key, value))
+  scores = query @ jnp.moveaxis(key, -1, -2) / query.shape[-1] ** 0.5
+  return jnp.moveaxis(jax.nn.softmax(scores, axis=-1) @ value, -3, -2)
 
 
 def norm(name: str) -> nn.LayerNorm:

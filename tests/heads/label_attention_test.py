@@ -72,7 +72,7 @@ def test_dropout_needs_a_key():
 
 
 @pytest.mark.slow
-def test_many_queries_are_looked_at_in_blocks():
+def test_rows_with_many_tokens_are_looked_at_in_turn():
   """Values and gradients of attention that holds all its weights."""
   rng = np.random.default_rng(0)
   inputs = rng.normal(size=(3, 2, 300, 2, 3)).astype(np.float32)
