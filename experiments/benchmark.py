@@ -15,7 +15,7 @@ training part of delicious has: 12,920 and 983.
 
 Suite `heads` is apart, and only run when named: it times a training step and
 the decisions of every method for 14, 100 and 1,000 labels and says with which
-power of L the time grows. It takes minutes.
+power of L the time grows. It takes ten minutes.
 
 JAX and scikit-learn take the threads that they choose. PyTorch is timed with
 one thread and with as many as there are cores: for small nets one is often

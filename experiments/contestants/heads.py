@@ -39,6 +39,8 @@ _LEAST_SECONDS, _MOST_SECONDS = 0.3, 3.0
 _MOST_BYTES = 3 * 2**30
 # Rows decided at a time.
 _BLOCK = 64
+# Of the table, in characters.
+_LEAST_WIDTH = 90
 
 Numbers = dict[str, float]
 
@@ -234,7 +236,10 @@ def show_heads(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
       cells.append('-' if exponent is None else f'{exponent:.1f}')
     table.add_row(row['name'], *cells)
   print(f'\n{title}')
-  Console(highlight=False).print(table)
+  console = Console(highlight=False)
+  # Headings are cut off below.
+  console.width = max(console.width, _LEAST_WIDTH)
+  console.print(table)
   for row in rows:
     for count, why in row['refused'].items():
       print(f'{row["name"]}, L={count}: {why}')

@@ -78,9 +78,9 @@ def _figures(records: Sequence[Record]) -> list[Figure]:
           [(decoder, _gain(one, base, metric))] if base else []
         )
     name = dataset.split(',')[0]
-    panels = [(f'{name}: rows breaking a rule', broken)]
+    panels = [(f'{name}\nrows breaking a rule', broken)]
     panels += [
-      (f'{name}: gain, {measure(metric).title}', of)
+      (f'{name}\ngain, {measure(metric).title}', of)
       for metric, of in gained.items()
     ]
     if any(dots for _, of in panels for dots in of.values()):

@@ -13,7 +13,7 @@ given that the rules hold.
 
 Expect 35 % of the decisions on movies to name no genre, and to be worth 6.6
 points of subset accuracy once they must; 0 to 2 % on yeast to break a rule that
-was mined. The 12 runs take 5 CPU minutes.
+was mined. The 12 runs take 2 minutes 30 seconds on two cores.
 """
 
 from typing import Any

@@ -33,7 +33,9 @@ METRICS = (
 def _conditions(dataset: str, method: str) -> Experiment:
   demonstrated = dataset in DEPENDENCE.datasets
   common: dict[str, Any] = {
-    'decoders': _DECODERS.get(method, ('hamming', 'subset', 'f_beta')),
+    'decoders': _DECODERS.get(
+      method, ('hamming', 'subset', 'f_beta', 'tuned_f')
+    ),
     'encoder': 'mlp',
     # Study `regret` measures them.
     'regrets': False,
@@ -85,10 +87,10 @@ def _conditions(dataset: str, method: str) -> Experiment:
 # What has marginals only is decided by them; samples of masked_label, off which
 # the F decoder reads, take a pass through its network for every label.
 _DECODERS = {
-  'calibrated_ranking': ('hamming',),
-  'hierarchical': ('hamming',),
-  'masked_label': ('hamming', 'subset'),
-  'random_k_labelsets': ('hamming',),
+  'calibrated_ranking': ('hamming', 'tuned_f'),
+  'hierarchical': ('hamming', 'tuned_f'),
+  'masked_label': ('hamming', 'subset', 'tuned_f'),
+  'random_k_labelsets': ('hamming', 'tuned_f'),
 }
 # Links need a penalty of their own: on scene, one shared with the features
 # costs a chain ten points of subset accuracy.

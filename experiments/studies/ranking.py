@@ -11,13 +11,13 @@ sets are cut: at 1/2, at one threshold for all labels or one a label, fitted on
 validation rows, at the widest gap of a row; and, as what the ranking would
 allow, at the best place of each test row, which nobody can know.
 
-18 runs, about 30 seconds of a core each: four to five minutes on two cores.
-Expect losses to differ little as rankings (nDCG@3 of 72 to 75 on yeast, of 64
-to 65 on movies, where pairwise logistic leads cross-entropy by 0.8 points and
-approximate nDCG trails with 61) and a lot at a threshold of 1/2 (F1 by example
-of 60 to 65 on yeast, of 36 to 46 on movies). One fitted threshold brings most
-of that back (63 to 65, 46 to 50), and the best cut of each row would have 14 to
-16 points more on yeast, 22 to 26 on movies.
+18 runs: 3 minutes 11 seconds on two cores. Expect losses to differ little as
+rankings (nDCG@3 of 72 to 75 on yeast, of 64 to 65 on movies, where pairwise
+logistic leads cross-entropy by 0.8 points and approximate nDCG trails with 61)
+and a lot at a threshold of 1/2 (F1 by example of 60 to 65 on yeast, of 36 to 46
+on movies). One fitted threshold brings most of that back (63 to 65, 46 to 50),
+and the best cut of each row would have 14 to 16 points more on yeast, 22 to 26
+on movies.
 """
 
 from typing import Any

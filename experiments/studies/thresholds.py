@@ -10,9 +10,9 @@ overfit the F1 on the validation rows, where the threshold was chosen, over that
 on test rows; both are means over the third of labels with the most positives in
 training (head), the next and the last (tail).
 
-Takes 2.2 minutes of one core. Expect the largest gain in macro F1 from
-tuned_f1, 12 points on yeast and 15 on movies, more on rare labels than on
-frequent ones of yeast, and an overfit of 4 points or less in the mean.
+Takes a minute on two cores. Expect the largest gain in macro F1 from tuned_f1,
+12 points on yeast and 15 on movies, more on rare labels than on frequent ones
+of yeast, and an overfit of 4 points or less in the mean.
 """
 
 from collections.abc import Mapping

@@ -88,7 +88,8 @@ def ranking(records: Sequence[Record], metric: Measure) -> Ranking:
     return Ranking(
       metric,
       left_out=seen.left_out,
-      reason=f'{k} methods have run on every data set; three are needed.',
+      reason='of methods that have run on every data set three are needed; '
+      f'there {"is" if k == 1 else "are"} {k}.',
     )
   test = block_tests.choose(n, k)
   if test is None:
