@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import rax
 import scipy.special
 from sklearn.metrics import f1_score
 
@@ -98,6 +99,16 @@ def test_pairs_one_by_one(apply, rows):
     (losses.zlpr(), zero),
   ):
     np.testing.assert_allclose(apply(loss, *rows), expected, rtol=1e-5)
+
+
+def test_pairs_are_those_of_rax(apply, rows):
+  """Which adds up what is averaged here."""
+  logits, y = rows
+  pairs = rax.pairwise_logistic_loss(logits, y, reduce_fn=None)
+  count = jnp.sum(y, axis=-1) * jnp.sum(1.0 - y, axis=-1)
+  expected = jnp.sum(pairs, axis=-1) / jnp.maximum(count, 1.0)
+  found = apply(losses.pairwise_logistic(), logits, y)
+  np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_only_differences_count_between_pairs(apply, rows):
