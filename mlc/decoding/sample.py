@@ -113,6 +113,7 @@ class Sample:
 
   @property
   def row_weight(self) -> Float[Array, ' rows']:
+    """`weight`, also where all are 1."""
     return jnp.ones(len(self.p)) if self.weight is None else self.weight
 
   @property
