@@ -86,17 +86,13 @@ def cuts_of(
   """
   if once is None:
     once = jnp.all((weight == 0.0) | (weight == 1.0))
-  code = jnp.where(weight > 0, 2 * _code(p) + (y <= 0), _ABSENT)
-
-  def counted(code, p, y, weight):
-    del p, y, weight
-    return _of_counts(code)
-
-  def weighted(code, p, y, weight):
-    del code
-    return cuts_of_ranking(ranking(p.T), y.T, weight.T)
-
-  return jax.lax.cond(once, counted, weighted, code.T, p, y, weight)
+  # Turned here: in a branch every part of the sort would be turned alone.
+  code = jnp.where(weight > 0, 2 * _code(p) + (y <= 0), _ABSENT).T
+  return jax.lax.cond(
+    once,
+    lambda: _of_counts(code),
+    lambda: cuts_of_ranking(ranking(p.T), y.T, weight.T),
+  )
 
 
 def ranking(p: Float[Array, 'labels rows']) -> Ranking:
