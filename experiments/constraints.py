@@ -178,6 +178,7 @@ def judge(
   *,
   regrets: bool = True,
   convention: str = 'mlc',
+  on_rows: judgement.OnRows | None = None,
 ) -> Outcome:
   """Judges the selected runs, and what the rules changed; see `judgement`."""
   stacked = None
@@ -191,12 +192,13 @@ def judge(
     'regrets': regrets,
     'rules': stacked,
     'convention': convention,
+    'on_rows': on_rows,
   }
   rows, arrays = judgement.judge(model, *same, params, **asked)
   notes = notes_of(arrays)
   if found is None or stacked is None:
     return Outcome(rows, arrays, notes, {})
-  mended = _calibrated(
+  mended = judgement.calibrated(
     model, data, [trial.splits[split] for split in splits], params
   )
   models = dict.fromkeys(model.decoders, model)
@@ -215,19 +217,6 @@ def judge(
   notes += _notes_of_model(model, data, mended, stacked, found, arrays)
   files = rule_effects.tables(effects, rows, arrays)
   return Outcome(rows, arrays, notes, files)
-
-
-def _calibrated(
-  model: Model, data: Batch, splits: Sequence[Split], params: Params
-) -> Params:
-  """The parameters of the calibrated head, as `judgement` has them."""
-  if model.calibrator.name == 'none':
-    return {**params, 'head': {'head': params['head'], 'calibration': ()}}
-  keys = jax.vmap(jax.random.key)(
-    jnp.asarray([split.seed for split in splits], jnp.uint32)
-  )
-  alone = model._replace(decoders={})
-  return judgement.fit_states(alone, data, splits, params, keys, False)[0]
 
 
 def _with_reasons(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

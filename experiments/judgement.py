@@ -1,5 +1,6 @@
 """The last step of an experiment: the selected runs meet the test rows."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,10 @@ from mlc.metrics import decomposition
 from mlc.metrics.regret import criteria
 from mlc.numerics import jit_once
 from mlc.rules import Rules
+from mlc.side_by_side import Part, over_rows
+
+# (what is done to the rows, how many so far, of how many).
+OnRows = Callable[[str, int, int], None]
 
 
 def judge(
@@ -31,6 +36,7 @@ def judge(
   regrets: bool = True,
   rules: Rules | None = None,
   convention: str = 'mlc',
+  on_rows: OnRows | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
   """Calibrates and fits on validation rows, and measures these and test rows.
 
@@ -44,6 +50,8 @@ def judge(
     regrets: whether they are measured where the truth is known.
     rules: of the selected runs, stacked, for the decoders that keep some.
     convention: of the metrics.
+    on_rows: called with what is done to the rows, to how many so far, and to
+      how many in the end.
 
   Returns:
     Rows of results.json, and the arrays of predictions.npz.
@@ -51,49 +59,31 @@ def judge(
   if not selected:
     return [], {}
   splits = [trial.splits[trial.described[run]['split']] for run in selected]
-  parts = {
+  named = {
     part: [getattr(split, part) for split in splits]
     for part in ('validation', 'test')
     if len(getattr(splits[0], part))
   }
-  # Parts of one length share a compiled program.
-  length = max(len(index) for part in parts.values() for index in part)
-  indices = {part: padded(rows, length) for part, rows in parts.items()}
-  keys = jax.vmap(jax.random.key)(
-    jnp.asarray([split.seed for split in splits], jnp.uint32)
-  )
+  # Parts of one length share the compiled metrics.
+  length = max(len(index) for part in named.values() for index in part)
+  parts = {part: padded(rows, length) for part, rows in named.items()}
   known = dataset.log_joint if regrets else None
   params, states, temperature = fit_states(
-    model, data, splits, params, keys, known is not None, rules
+    model, data, splits, params, known is not None, rules, on_rows
   )
   states = decoding.given(states, rules)
   classes = model.head.one_hot and dataset.is_multiclass
   kinds = (metrics.multiclass if classes else metrics.multilabel)(convention)
   propensities = None if classes else propensities_of(dataset, splits)
-
-  # The data are an argument: as a constant they would be compiled in.
-  @jit_once
-  def decided(data, params, states, rows, keys):
-    def one(run):
-      params, states, (index, weight), key = run
-      rows = evaluation.rows_of(data, index, weight)
-      encoder, head = model.encoder, model.calibrated
-      found = evaluation.decide(
-        encoder, head, model.decoders, params, states, rows, key
-      )
-      if model.calibrator.name == 'none':
-        return found, None
-      return found, evaluation.uncalibrated(
-        encoder, model.head, params, rows, found, key
-      )
-
-    return jax.lax.map(one, (params, states, rows, keys))
-
   measure, regrets_known = over_runs(), regrets_of(model)
   result, before = {}, None
-  for part, rows in indices.items():
-    found, before = decided(data, params, states, rows, keys)
-    found = evaluation.with_propensities(found, propensities)
+  decisions = decided(
+    model, data, splits, params, states, list(parts.values()), on_rows
+  )
+  for (part, rows), (seen, before) in zip(
+    parts.items(), decisions, strict=True
+  ):
+    found = evaluation.with_propensities(seen, propensities)
     of_decoder = evaluation.measured(kinds, found, measure)
     values = {name: mine.values for name, mine in of_decoder.items()}
     undefined = {name: mine.undefined for name, mine in of_decoder.items()}
@@ -113,11 +103,52 @@ def judge(
         found.information,
       )
     )
-  arrays = arrays_of(dataset, splits, indices, result) | thresholds_of(states)
+  arrays = arrays_of(dataset, splits, parts, result) | thresholds_of(states)
   if before is not None:
     # Of the last part, the test rows.
     arrays |= arrays_of_calibration(before, params)
   return rows_of(model, kinds, splits, result), arrays
+
+
+def decided(
+  model: Model,
+  data: Batch,
+  splits: Sequence[Split],
+  params: Params,
+  states: Mapping[str, Any],
+  parts: Sequence[Part],
+  on_rows: OnRows | None = None,
+) -> list[tuple[evaluation.Decided, evaluation.Decided | None]]:
+  """What every run says of the rows of each part, stacked over runs.
+
+  Returns:
+    A pair each: the second is what it said before it was calibrated, None where
+    it is not.
+  """
+
+  # The data are an argument: as a constant they would be compiled in.
+  def of_block(data, run, index, weight):
+    params, states, key = run
+    rows = evaluation.rows_of(data, index, weight)
+    encoder, head = model.encoder, model.calibrated
+    found = evaluation.decide(
+      encoder, head, model.decoders, params, states, rows, key
+    )
+    if model.calibrator.name == 'none':
+      return found, None
+    return found, evaluation.uncalibrated(
+      encoder, model.head, params, rows, found, key
+    )
+
+  found = over_rows(
+    of_block,
+    data,
+    (params, states, keys_of(splits)),
+    parts,
+    evaluation.block_of(model.head),
+    on_rows=on_rows and functools.partial(on_rows, 'deciding'),
+  )
+  return jax.device_put(found)
 
 
 def propensities_of(dataset: Dataset, splits: Sequence[Split]) -> jax.Array:
@@ -222,9 +253,9 @@ def fit_states(
   data: Batch,
   splits: Sequence[Split],
   params: Params,
-  keys: jax.Array,
-  truth_is_known: bool,
+  truth_is_known: bool = False,
   rules: Rules | None = None,
+  on_rows: OnRows | None = None,
 ) -> tuple[Params, Mapping[str, Any], jax.Array | None]:
   """What is learnt from the validation rows of each run.
 
@@ -234,30 +265,81 @@ def fit_states(
     taken apart, if it is.
   """
   rows = [split.validation for split in splits]
-  index, weight = padded(rows, max(len(part) for part in rows))
+  part, keys = padded(rows, max(map(len, rows))), keys_of(splits)
+  params = calibrated(model, data, splits, params)
+  encoder, head, marginals = model.encoder, model.calibrated, None
+  learn = any(decoder.learn for decoder in model.decoders.values())
+  if learn and part.rows.size:
+
+    def of_block(data, run, index, weight):
+      params, key = run
+      rows = evaluation.rows_of(data, index, weight)
+      return evaluation.marginals_of(encoder, head, params, rows, key)
+
+    (marginals,) = over_rows(
+      of_block,
+      data,
+      (params, keys),
+      [part],
+      evaluation.block_of(head),
+      on_rows=on_rows and functools.partial(on_rows, 'fitting'),
+    )
 
   @jit_once
-  def fitted(data, params, index, weight, keys, rules):
+  def fitted(data, params, part, keys, rules, marginals):
     def one(run):
-      params, index, weight, key, rules = run
+      params, (index, weight), key, rules, marginals = run
       validation = evaluation.rows_of(data, index, weight)
-      params = evaluation.calibrate(
-        model.encoder, model.head, model.calibrator, params, validation, key
-      )
-      encoder, head = model.encoder, model.calibrated
       states = evaluation.fit_decoders(
-        encoder, head, model.decoders, params, validation, key, rules
+        encoder,
+        head,
+        model.decoders,
+        params,
+        validation,
+        key,
+        rules=rules,
+        marginals=marginals,
       )
       temperature = None
       if truth_is_known:
         temperature = evaluation.fit_temperature(
-          model.encoder, model.calibrated, params, validation
+          encoder, head, params, validation
         )
-      return params, states, temperature
+      return states, temperature
 
-    return jax.lax.map(one, (params, index, weight, keys, rules))
+    return jax.lax.map(one, (params, part, keys, rules, marginals))
 
-  return fitted(data, params, index, weight, keys, rules)
+  return params, *fitted(data, params, part, keys, rules, marginals)
+
+
+def calibrated(
+  model: Model, data: Batch, splits: Sequence[Split], params: Params
+) -> Params:
+  """The parameters of the calibrated head, fitted on validation rows."""
+  inner = {name: params[name] for name in ('encoder', 'head')}
+  if model.calibrator.name == 'none':
+    return {**inner, 'head': {'head': params['head'], 'calibration': ()}}
+  rows = [split.validation for split in splits]
+  part = padded(rows, max(map(len, rows)))
+
+  @jit_once
+  def mended(data, params, part, keys):
+    def one(run):
+      params, (index, weight), key = run
+      validation = evaluation.rows_of(data, index, weight)
+      return evaluation.calibrate(
+        model.encoder, model.head, model.calibrator, params, validation, key
+      )
+
+    return jax.lax.map(one, (params, part, keys))
+
+  return mended(data, inner, part, keys_of(splits))
+
+
+def keys_of(splits: Sequence[Split]) -> jax.Array:
+  """The key of each run, for what samples."""
+  seeds = jnp.asarray([split.seed for split in splits], jnp.uint32)
+  return jax.vmap(jax.random.key)(seeds)
 
 
 def exactness_of(
@@ -287,19 +369,17 @@ def exactness_of(
   return model.decoders[decoder].exactness(model.calibrated)
 
 
-def padded(
-  rows: Sequence[np.ndarray], length: int
-) -> tuple[jax.Array, jax.Array]:
+def padded(rows: Sequence[np.ndarray], length: int) -> Part:
   """Index arrays of one length; what is filled up has weight 0."""
   index = np.stack([np.resize(part, length) for part in rows])
   weight = np.stack([np.arange(length) < len(part) for part in rows])
-  return jnp.asarray(index, jnp.int32), jnp.asarray(weight, jnp.float32)
+  return Part(jnp.asarray(index, jnp.int32), jnp.asarray(weight, jnp.float32))
 
 
 def arrays_of(
   dataset: Dataset,
   splits: Sequence[Split],
-  indices: Mapping[str, tuple[jax.Array, jax.Array]],
+  parts: Mapping[str, Part],
   result: Mapping[str, evaluation.Judged],
 ) -> dict[str, np.ndarray]:
   """What predictions.npz holds, with a leading axis of seeds and folds.
@@ -318,7 +398,7 @@ def arrays_of(
   decision; where it lists it, `information` is the mean over pairs of labels of
   their mutual information in the model, in nats.
   """
-  index, weight = (np.asarray(part) for part in indices['test'])
+  index, weight = (np.asarray(part) for part in parts['test'])
   out = result['test']
   chosen_on = _rows([split.validation for split in splits])
   seen = {}

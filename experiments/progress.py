@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -14,19 +14,15 @@ _log = logging.getLogger(__name__)
 _LINE_SECONDS = 5.0
 
 
-class Progress:
-  """Writes each epoch to metrics.jsonl and tells the user how far it is."""
+class _Shown:
+  """How far something is; to be entered."""
 
-  def __init__(
-    self, directory: RunDirectory, described: Sequence[Mapping[str, Any]]
-  ):
-    self._directory = directory
-    self._described = described
+  def __init__(self, first: str):
+    self._first = first
     self._said = -_LINE_SECONDS
-    self._diverged = np.zeros(len(described), bool)
     self._bar: Any = None
 
-  def __enter__(self) -> 'Progress':
+  def __enter__(self) -> Self:
     if sys.stderr.isatty():
       from rich import progress
 
@@ -38,14 +34,36 @@ class Progress:
         transient=True,
       )
       self._bar.start()
-      self._task = self._bar.add_task('compiling', total=None)
+      self._task = self._bar.add_task(self._first, total=None)
     else:
-      _log.info('compiling for %d runs', len(self._described))
+      _log.info('%s', self._first)
     return self
 
   def __exit__(self, *error: object) -> None:
     if self._bar is not None:
       self._bar.stop()
+
+  def tell(self, text: str, done: int, total: int, left: str) -> None:
+    """Shows it: `left` says how long it still takes, where there is no bar."""
+    if self._bar is not None:
+      self._bar.update(
+        self._task, description=text, completed=done, total=total
+      )
+    elif time.monotonic() - self._said > _LINE_SECONDS:
+      self._said = time.monotonic()
+      _log.info('%s, %s', text, left)
+
+
+class Progress(_Shown):
+  """Writes each epoch to metrics.jsonl and tells the user how far it is."""
+
+  def __init__(
+    self, directory: RunDirectory, described: Sequence[Mapping[str, Any]]
+  ):
+    super().__init__(f'compiling for {len(described)} runs')
+    self._directory = directory
+    self._described = described
+    self._diverged = np.zeros(len(described), bool)
 
   def on_epoch(self, record: Mapping[str, Any]) -> None:
     """What `training.loop.fit` calls after each epoch."""
@@ -70,21 +88,34 @@ class Progress:
         record['epoch'],
       )
     self._diverged = np.asarray(record['diverged'])
-    self._tell(record)
-
-  def _tell(self, record: Mapping[str, Any]) -> None:
-    active = int(np.sum(record['active']))
-    text = (
-      f'epoch {record["epoch"]}/{record["epochs"]}, {active} of '
-      f'{len(self._described)} runs training'
+    epoch, epochs = record['epoch'], record['epochs']
+    self.tell(
+      f'epoch {epoch}/{epochs}, {int(np.sum(record["active"]))} of '
+      f'{len(self._described)} runs training',
+      epoch,
+      epochs,
+      f'at most {record["remaining_seconds"]:.0f} s left',
     )
-    if self._bar is not None:
-      self._bar.update(
-        self._task,
-        description=text,
-        completed=record['epoch'],
-        total=record['epochs'],
-      )
-    elif time.monotonic() - self._said > _LINE_SECONDS:
-      self._said = time.monotonic()
-      _log.info('%s, at most %.0f s left', text, record['remaining_seconds'])
+
+
+class Judging(_Shown):
+  """Tells the user how many rows are judged."""
+
+  def __init__(self, runs: int, decoders: Sequence[str]):
+    super().__init__(f'judging {runs} runs with {", ".join(decoders)}')
+    self._stage = ''
+
+  def on_rows(self, stage: str, done: int, total: int) -> None:
+    """What `judgement.judge` calls after each block of rows."""
+    now = time.monotonic()
+    if stage != self._stage:
+      # Until the first block it was compiled, which says nothing of the others.
+      self._stage, self._began, self._first_done = stage, now, done
+      self._said = now
+    each = (now - self._began) / max(done - self._first_done, 1)
+    self.tell(
+      f'{stage} {done:,} of {total:,} rows',
+      done,
+      total,
+      f'about {each * (total - done):.0f} s left',
+    )

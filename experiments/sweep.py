@@ -16,7 +16,7 @@ from experiments.config import Experiment, config_of
 from experiments.flags import PARTS, Option
 from experiments.studies import STUDIES
 from experiments.studies.study import Study, replace
-from mlc import sweep
+from mlc import side_by_side, sweep
 from mlc.base import lookup
 from mlc.data import sources
 from mlc.methods import METHODS, build_head
@@ -294,9 +294,4 @@ def parallel(jobs: int) -> int:
   ]
   if accelerators and platforms != 'cpu':
     return 1
-  cores = (
-    len(os.sched_getaffinity(0))
-    if hasattr(os, 'sched_getaffinity')
-    else (os.cpu_count() or 1)
-  )
-  return max(1, min(cores, 8, jobs))
+  return max(1, min(side_by_side.cores(), 8, jobs))

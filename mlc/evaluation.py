@@ -95,11 +95,14 @@ def fit_decoders(
   params: Params,
   validation: Batch,
   key: Key,
+  *,
   rules: Any = None,
+  marginals: Float[Array, 'rows labels'] | None = None,
 ) -> Mapping[str, Any]:
   """What each decoder learns from the validation rows, by its name.
 
   `rules` are those of the run, for decoders that learn something else by them.
+  The `marginals` of the rows are asked for where they are not given.
   """
   return decoding.fit_all(
     decoders,
@@ -111,6 +114,7 @@ def fit_decoders(
     weight=validation.weight,
     key=key,
     rules=rules,
+    marginals=marginals,
   )
 
 
@@ -122,8 +126,8 @@ class Decided(NamedTuple):
     decisions: decoder -> the decided label vectors [N,L].
     confidence: decoder -> p(d | h) of the decisions [N]; none where the head
       has no log_prob, or some label is unknown.
-    certified: the share of rows whose mode is searched, and proved to be
-      found; None where nothing is searched or proved.
+    certified: 1 where the mode is searched, and proved to be found [N]; None
+      where nothing is searched or proved.
     information: mean over pairs of labels of I(y_j; y_k | h) in the model, in
       nats [N]; None where it lists no joint, or labels are independent.
   """
@@ -131,13 +135,22 @@ class Decided(NamedTuple):
   seen: Predictions
   decisions: Mapping[str, Float[Array, '*runs rows labels']]
   confidence: Mapping[str, Float[Array, '*runs rows']]
-  certified: Float[Array, '*runs'] | None
+  certified: Float[Array, '*runs rows'] | None = None
   information: Float[Array, '*runs rows'] | None = None
 
 
 def block_of(head: Head) -> int:
   """How many rows to decode at a time, by what an [L,L] array a row takes."""
   return max(8, min(256, _BLOCK_NUMBERS // head.num_labels**2))
+
+
+def marginals_of(
+  encoder: Encoder, head: Head, params: Params, rows: Batch, key: Key
+) -> Float[Array, 'rows labels']:
+  """P(y_j = 1 | h) of one run."""
+  marginals = require(head, 'marginals', 'evaluation')
+  h = encoder.apply(params['encoder'], rows.x)
+  return marginals(params['head'], h, key=key)
 
 
 def decide(
@@ -148,8 +161,6 @@ def decide(
   states: Mapping[str, Any],
   rows: Batch,
   key: Key,
-  *,
-  block: int | None = None,
 ) -> Decided:
   """The marginals, likelihood and decisions of one run.
 
@@ -159,53 +170,36 @@ def decide(
     decoders: name -> decoder.
     params: {'encoder', 'head'} of one run.
     states: decoder name -> what `fit_decoders` gave.
-    rows: the rows to judge.
+    rows: the rows to judge, a block of them (`block_of`).
     key: for capabilities that sample.
-    block: rows decoded at a time, which bounds the memory of a joint table and
-      of cardinality marginals; by default as many as suit L, at most 256.
 
   Returns:
     A `Decided`.
   """
-  block = block or block_of(head)
-  asked, of_block = tabulated(head)
+  h = encoder.apply(params['encoder'], rows.x)
+  asked, of_rows = tabulated(head)
+  known = of_rows(params['head'], h)
+  decisions = {
+    name: decoder.decide(asked, known, h, states[name], key=key)
+    for name, decoder in decoders.items()
+  }
+  marginals = require(asked, 'marginals', 'evaluation')
   few = 2 <= head.num_labels <= distribution.MAX_TABLE_LABELS
-  of_pairs = few and not head.independent
-
-  def decide_block(x):
-    h = encoder.apply(params['encoder'], x)
-    known = of_block(params['head'], h)
-    decisions = {
-      name: decoder.decide(asked, known, h, states[name], key=key)
-      for name, decoder in decoders.items()
-    }
-    marginals = require(asked, 'marginals', 'evaluation')
-    information = None
-    if asked.joint is not None and of_pairs:
-      information = distribution.table_information(asked.joint(known, h))
-    proved = None
-    if head.mode_certificate is not None:
-      proved = head.mode_certificate(params['head'], h).astype(h.dtype)
-    return marginals(known, h, key=key), decisions, information, proved
-
-  marginals, decisions, information, proved = in_blocks(
-    decide_block, rows.x, block
-  )
-  log_prob, confidence = _likely(encoder, head, params, rows, decisions, block)
+  information = None
+  if asked.joint is not None and few and not head.independent:
+    information = distribution.table_information(asked.joint(known, h))
+  certified = None
+  if head.mode_certificate is not None:
+    certified = head.mode_certificate(params['head'], h).astype(h.dtype)
+  log_prob, confidence = _likely(head, params, h, rows, decisions)
   seen = Predictions(
     y=rows.y,
-    scores=marginals,
+    scores=marginals(known, h, key=key),
     log_prob=log_prob,
     where=rows.where,
     weight=rows.weight,
   )
-  return Decided(
-    seen,
-    decisions,
-    confidence,
-    None if proved is None else weighted_mean(proved, rows.weight),
-    information,
-  )
+  return Decided(seen, decisions, confidence, certified, information)
 
 
 def uncalibrated(
@@ -222,20 +216,12 @@ def uncalibrated(
   after, so that what differs is how sure it is of the same: a comparison of the
   probabilities alone.
   """
-  block = block_of(head)
   before = {'encoder': params['encoder'], 'head': params['head']['head']}
-  marginals = require(head, 'marginals', 'evaluation')
-
-  def of_block(x):
-    h = encoder.apply(before['encoder'], x)
-    return marginals(before['head'], h, key=key)
-
-  log_prob, confidence = _likely(
-    encoder, head, before, rows, found.decisions, block
-  )
-  scores = in_blocks(of_block, rows.x, block)
+  h = encoder.apply(before['encoder'], rows.x)
+  log_prob, confidence = _likely(head, before, h, rows, found.decisions)
+  scores = marginals_of(encoder, head, before, rows, key)
   seen = found.seen._replace(scores=scores, log_prob=log_prob)
-  return Decided(seen, found.decisions, confidence, None)
+  return Decided(seen, found.decisions, confidence)
 
 
 def with_propensities(
@@ -271,7 +257,8 @@ def measured(
   same_for_all = measure(shared, found.seen)
   values = same_for_all.values
   if found.certified is not None:
-    values = values | {'mode_certified': found.certified}
+    proved = weighted_mean(found.certified, found.seen.weight)
+    values = values | {'mode_certified': proved}
   of_decoder = {}
   for name, decisions in found.decisions.items():
     seen = found.seen._replace(
@@ -285,12 +272,11 @@ def measured(
 
 
 def _likely(
-  encoder: Encoder,
   head: Head,
   params: Params,
+  h: Float[Array, 'rows *dim'],
   rows: Batch,
   decisions: Mapping[str, Float[Array, 'rows labels']],
-  block: int,
 ) -> tuple[Float[Array, ' rows'] | None, dict[str, Float[Array, ' rows']]]:
   """log p(y | h) of the truth, and decoder -> p(d | h) of its decisions.
 
@@ -299,20 +285,13 @@ def _likely(
   function = head.log_prob
   if function is None or rows.where is not None:
     return None, {}
-
-  def of_block(part):
-    x, vectors = part
-    h = encoder.apply(params['encoder'], x)
-    each = jnp.moveaxis(vectors, 1, 0)
-    # One after another: the others of a run do not change a digit.
-    return jax.lax.map(lambda y: function(params['head'], h, y), each).T
-
-  vectors = jnp.stack([rows.y, *decisions.values()], axis=1)
-  found = in_blocks(of_block, (rows.x, vectors), block)
-  probability = jnp.exp(found[:, 1:])
-  return found[:, 0], {
-    name: probability[:, i] for i, name in enumerate(decisions)
-  }
+  # One after another: the others of a run do not change a digit.
+  found = jax.lax.map(
+    lambda y: function(params['head'], h, y),
+    jnp.stack([rows.y, *decisions.values()]),
+  )
+  probability = jnp.exp(found[1:])
+  return found[0], dict(zip(decisions, probability, strict=True))
 
 
 def fit_temperature(

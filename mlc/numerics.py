@@ -45,14 +45,15 @@ def masked_sum(
 
 
 def weighted_mean(
-  values: Float[Array, ' batch'], weight: Float[Array, ' batch'] | None
-) -> Float[Array, '']:
+  values: Float[Array, '*runs batch'],
+  weight: Float[Array, '*runs batch'] | None,
+) -> Float[Array, '*runs']:
   """Mean over examples; an example of weight 0 may hold NaN."""
   if weight is None:
-    return jnp.mean(values)
+    return jnp.mean(values, axis=-1)
   values = jnp.where(weight > 0, values, 0.0)
-  total = jnp.sum(weight)
-  return jnp.sum(weight * values) / jnp.where(total > 0, total, 1.0)
+  total = jnp.sum(weight, axis=-1)
+  return jnp.sum(weight * values, axis=-1) / jnp.where(total > 0, total, 1.0)
 
 
 def dropout(
@@ -125,7 +126,7 @@ def num_features(x: Features) -> int:
   return x.num_features if isinstance(x, SparseRows) else x.shape[-1]
 
 
-def take_rows(tree: Any, index: Int[Array, ' batch']) -> Any:
+def take_rows(tree: Any, index: Int[Array, '*batch']) -> Any:
   """The rows `index` of every leaf."""
   return jax.tree.map(lambda leaf: leaf[index], tree)
 

@@ -72,7 +72,7 @@ def evaluate(
   states = dict.fromkeys(decoders, ())
   block = block or evaluation.block_of(head)
   found = evaluation.decide(
-    identity(), head, decoders, params, states, rows, key, block=block
+    identity(), head, decoders, params, states, rows, key
   )
   found = evaluation.with_propensities(found, propensities)
   of_decoder = evaluation.measured(kinds, found)

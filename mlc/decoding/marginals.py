@@ -129,11 +129,13 @@ def fit_all(
   weight: Float[Array, ' batch'] | None = None,
   key: Key | None = None,
   rules: Rules | None = None,
+  marginals: Float[Array, 'batch labels'] | None = None,
 ) -> dict[str, Any]:
   """What each decoder learns, by its name; see `Decoder.fit`.
 
-  All that look at the marginals alone look at one sample of them, and those
-  that learn something else by rules are told the `rules`.
+  All that look at the marginals alone look at one sample of them, for which
+  the head is asked unless it is given; those that learn something else by rules
+  are told the `rules`.
   """
   states, sample = {}, None
   for name, decoder in decoders.items():
@@ -146,8 +148,9 @@ def fit_all(
       )
       continue
     if sample is None:
-      marginals = require(head, 'marginals', f'decoder {name}')
-      p = marginals(params, h, key=key)
-      sample = Sample(p, y, weight, where, key)
+      if marginals is None:
+        asked = require(head, 'marginals', f'decoder {name}')
+        marginals = asked(params, h, key=key)
+      sample = Sample(marginals, y, weight, where, key)
     states[name] = decoder.learn(sample)
   return states
