@@ -10,14 +10,12 @@ import pytest
 from sklearn import metrics as sk
 
 from mlc import decoding, evaluation, metrics
-from mlc.base import Batch, Head, SparseRows
+from mlc.base import Batch, Head
 from mlc.encoders.identity import identity
 from mlc.heads.binary_relevance import binary_relevance
 from mlc.heads.classifier_chain import classifier_chain
-from mlc.heads.tabulated import tabulated
 from mlc.metrics.decomposition import Components, regrets
 from mlc.metrics.regret import criteria
-from mlc.report import vocabulary
 
 ROWS, FEATURES, LABELS = 37, 3, 5
 DECODERS = {
@@ -193,35 +191,6 @@ def test_nll_is_that_of_the_chain():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('make', [classifier_chain, binary_relevance])
-def test_a_table_asked_once_answers_as_the_head_does(make):
-  head = make(LABELS)
-  batch = drawn()
-  params = params_of(head, batch)['head']
-  asked, of_block = tabulated(head)
-  assert (asked is head) == (make is binary_relevance)
-
-  def answers(head, params, x, y):
-    exact = [head.mode(params, x), head.greedy(params, x)]
-    exact += [head.log_prob(params, x, y), head.conditional(params, x, y)]
-    names = ('marginals', 'cardinality_marginals')
-    return exact, [getattr(head, name)(params, x) for name in names]
-
-  @jax.jit
-  def asked_answers(params, x, y):
-    return answers(asked, of_block(params, x), x, y)
-
-  exact, close = jax.jit(functools.partial(answers, head))(
-    params, batch.x, batch.y
-  )
-  asked_exact, asked_close = asked_answers(params, batch.x, batch.y)
-  for one, other in zip(exact, asked_exact, strict=True):
-    np.testing.assert_allclose(one, other, rtol=1e-6)
-  for one, other in zip(close, asked_close, strict=True):
-    np.testing.assert_allclose(one, other, atol=2e-6)
-
-
-@pytest.mark.slow
 def test_the_share_of_rows_with_a_proved_mode():
   """Of a beam over 17 labels; padding does not count."""
   head = classifier_chain(17, beam_width=2)
@@ -248,100 +217,6 @@ def test_the_share_of_rows_with_a_proved_mode():
   assert value == pytest.approx(wanted)
   without = judge(head._replace(mode_certificate=None), block=ROWS)
   assert 'mode_certified' not in without.values['greedy']
-
-
-@pytest.mark.parametrize('block', [1, 5, 37, 100])
-def test_blocks_do_not_change_a_function_of_rows(block):
-  rows = {
-    'dense': jnp.arange(37.0 * 2).reshape(37, 2),
-    'sparse': SparseRows(
-      jnp.zeros((37, 1), jnp.int32), jnp.arange(37.0)[:, None], 3
-    ),
-  }
-  sizes = []
-
-  def function(part):
-    sizes.append(len(part['dense']))
-    return part['dense'].sum(axis=-1), part['sparse'].values[:, 0]
-
-  one, other = evaluation.in_blocks(function, rows, block)
-  np.testing.assert_array_equal(one, rows['dense'].sum(axis=-1))
-  np.testing.assert_array_equal(other, jnp.arange(37.0))
-  assert set(sizes) == {min(block, 37)}
-
-
-def random_world(labels=3, rows=6):
-  """p(y | x) of some rows, decisions of two decoders, scores, weights."""
-  generator = np.random.default_rng(3)
-  vectors = np.array(
-    [[(code >> j) & 1 for j in range(labels)] for code in range(2**labels)]
-  )
-  p = generator.dirichlet(np.ones(2**labels), size=rows)
-  decisions = generator.integers(0, 2, size=(2, rows, labels))
-  scores = generator.random((rows, labels))
-  return vectors, p, decisions, scores, np.array([1, 1, 0, 1, 1, 1], float)
-
-
-def test_the_report_knows_the_parts_of_a_regret():
-  assert Components._fields == vocabulary.REGRET_PARTS
-  measure = vocabulary.measure('regret_f1_example_decoding')
-  assert measure.title == 'regret in F1 by example, decoding'
-  assert (measure.better, measure.scale) == ('lower', 100.0)
-
-
-@pytest.mark.slow
-def test_regret_is_the_expected_loss_over_that_of_the_best_decision():
-  vectors, p, decisions, scores, weight = random_world()
-
-  def losses(d):
-    hamming = np.mean(vectors != d, axis=-1)
-    subset = np.any(vectors != d, axis=-1).astype(float)
-    both = (vectors * d).sum(axis=-1)
-    below = vectors.sum(axis=-1) + d.sum()
-    f1 = np.where(below > 0, 2 * both / np.maximum(below, 1), 1.0)
-    union = below - both
-    jaccard = np.where(union > 0, both / np.maximum(union, 1), 1.0)
-    return np.stack([hamming, subset, 1 - f1, 1 - jaccard])
-
-  def orders(s):
-    """Of scores without ties."""
-    wrong = (s[:, None] < s[None, :]) * vectors[:, :, None]
-    wrong = (wrong * (1 - vectors[:, None, :])).sum(axis=(1, 2))
-    size = vectors.sum(axis=-1)
-    pairs = np.maximum(size * (vectors.shape[1] - size), 1)
-    return np.stack([wrong / pairs, 1 - vectors[:, np.argmax(s)]])
-
-  def mean_regret(of, answers, every):
-    total = 0.0
-    for b, answer in enumerate(answers):
-      best = np.min([of(other) @ p[b] for other in every], axis=0)
-      total += weight[b] * (of(answer) @ p[b] - best) / weight.sum()
-    return total
-
-  found = regrets(
-    jnp.log(jnp.asarray(p, jnp.float32)),
-    {
-      name: jnp.asarray(decided, jnp.float32)
-      for name, decided in zip('ab', decisions, strict=True)
-    },
-    jnp.asarray(scores, jnp.float32),
-    jnp.asarray(weight, jnp.float32),
-    block=4,
-  )
-  of_decisions = 'hamming_loss', 'subset_accuracy', 'f1_example'
-  of_decisions = *of_decisions, 'jaccard_example'
-  of_scores = 'ranking_loss', 'precision_at_1'
-  every = np.array(list(itertools.permutations(range(3))))
-  ranked = mean_regret(orders, scores, every)
-  for decoder, decided in zip('ab', decisions, strict=True):
-    wanted = dict(
-      zip(of_decisions, mean_regret(losses, decided, vectors), strict=True)
-    ) | dict(zip(of_scores, ranked, strict=True))
-    assert found[decoder].keys() - {'regret_precision_at_3'} == {
-      f'regret_{name}' for name in wanted
-    }
-    for name, value in wanted.items():
-      assert found[decoder][f'regret_{name}'] == pytest.approx(value, abs=1e-6)
 
 
 @pytest.mark.slow

@@ -158,3 +158,23 @@ def test_transitive_closure_against_walks_of_every_length():
   path = np.eye(100, k=1, dtype=bool)
   expected = np.triu(np.ones((100, 100), bool), 1)
   np.testing.assert_array_equal(numerics.transitive_closure(path), expected)
+
+
+@pytest.mark.parametrize('block', [1, 5, 37, 100])
+def test_blocks_do_not_change_a_function_of_rows(block):
+  rows = {
+    'dense': jnp.arange(37.0 * 2).reshape(37, 2),
+    'sparse': SparseRows(
+      jnp.zeros((37, 1), jnp.int32), jnp.arange(37.0)[:, None], 3
+    ),
+  }
+  sizes = []
+
+  def function(part):
+    sizes.append(len(part['dense']))
+    return part['dense'].sum(axis=-1), part['sparse'].values[:, 0]
+
+  one, other = numerics.in_blocks(function, rows, block)
+  np.testing.assert_array_equal(one, rows['dense'].sum(axis=-1))
+  np.testing.assert_array_equal(other, jnp.arange(37.0))
+  assert set(sizes) == {min(block, 37)}

@@ -15,8 +15,6 @@ from sklearn.metrics import (
 )
 
 from mlc import decoding
-from mlc.decoding.cuts import cardinality_value, f_value
-from mlc.decoding.pooled import best_pooled, nearest_count, positives_first
 from mlc.decoding.sample import Sample
 from mlc.heads.product import product
 
@@ -326,42 +324,6 @@ def test_no_combination_of_thresholds_has_a_larger_micro_f(beta):
 
 
 @pytest.mark.slow
-def test_all_labels_are_searched_as_if_they_were_sorted():
-  """Wherever the best cut lies, and where too many rows are left to sort."""
-  rng = np.random.default_rng(1)
-  n = 300
-  sizes = rng.choice([1e-6, 0.01, 1.0], (16, 1, 3))
-  p = jnp.asarray(rng.random((16, n, 3)) * sizes, jnp.float32)
-  # Of some samples most probabilities are tied, of some rows count twice.
-  kind = jnp.arange(16)[:, None] % 4
-  p = jnp.where(kind[:, :, None] % 2 == 1, jnp.round(p, 2), p)
-  y = jnp.asarray(rng.random(p.shape) < p, jnp.float32)
-  weight = jnp.asarray(rng.integers(0, 3, (16, n)), jnp.float32)
-  weight = jnp.where(kind < 2, jnp.minimum(weight, 1.0), weight)
-  known = jnp.asarray(rng.random(p.shape) < 0.9)
-
-  @quick_jit
-  def found(args):
-    def one(args):
-      sample = Sample(*args)
-      return [
-        best_pooled(sample, value, bound, most_rows=most_rows)
-        for value, bound in (
-          (f_value, positives_first),
-          (cardinality_value, nearest_count),
-        )
-        for most_rows in (10 * n, 64)
-      ]
-
-    return jax.lax.map(one, args)
-
-  of_f, searched, of_count, counted = found((p, y, weight, known))
-  for one, other in ((of_f, searched), (of_count, counted)):
-    for part, same in zip(one, other, strict=True):
-      np.testing.assert_array_equal(part, same)
-
-
-@pytest.mark.slow
 def test_a_resample_is_fitted_as_its_rows_are():
   """As if each row stood in the data as often as it was drawn."""
   drawn = Drawn(1)
@@ -387,41 +349,3 @@ def test_a_resample_is_fitted_as_its_rows_are():
   )()
   for one, other in zip(thresholds, wanted, strict=True):
     np.testing.assert_allclose(one, other, rtol=1e-6)
-
-
-def test_rows_are_drawn_as_often_as_each_other():
-  weight = jnp.asarray([1.0, 0.0, 1.0, 1.0, 0.0])
-  sample = Sample(jnp.zeros((5, 1)), jnp.zeros((5, 1)), weight)
-  draw = quick_jit(jax.vmap(lambda key: sample.drawn_again(key).weight))
-  times = draw(jax.random.split(jax.random.key(0), 2000))
-  np.testing.assert_array_equal(times.sum(axis=1), 3)
-  # A row is drawn 3 times with probability 1/3: 4 deviations of the mean.
-  np.testing.assert_allclose(
-    times.mean(axis=0), weight, atol=4 * np.sqrt(2 / 3 / 2000)
-  )
-
-
-@pytest.mark.slow
-def test_intervals_say_where_thresholds_of_resamples_lie():
-  """Of the median: half of 401 equally spaced probabilities are positive."""
-  n = 401
-  p = jnp.linspace(0.0, 1.0, n)[:, None]
-  y = (p > 0.5).astype(jnp.float32)
-  learn = decoding.pcut(bootstrap=200).learn
-  state = quick_jit(lambda: learn(Sample(p, y)))()
-  threshold, low, high = (
-    float(state[f'threshold{end}'][0]) for end in ('', '_low', '_high')
-  )
-  # Labels that the probability decides: the cut moves by a gap between rows.
-  assert low <= threshold <= high
-  assert high - low < 0.03
-  flipped = quick_jit(lambda: learn(Sample(p, y[::-1])))()
-  # As many above t as positives below 1/2: t = 1/2 - 2 G(1/2) where G is what
-  # the resample adds to the distribution there, of variance 1 / 4n.
-  width = float(flipped['threshold_high'][0] - flipped['threshold_low'][0])
-  assert width == pytest.approx(2 * 1.96 * np.sqrt(1 / n), rel=0.25)
-
-
-def test_a_bootstrap_of_few_is_refused():
-  with pytest.raises(ValueError, match='bootstrap is 5, expected 0'):
-    decoding.otsu(bootstrap=5)

@@ -9,7 +9,6 @@ import pytest
 from absl import flags
 
 from experiments import flags as experiment_flags
-from experiments import kinds
 from experiments.config import (
   DataOptions,
   Experiment,
@@ -222,88 +221,6 @@ def test_a_default_that_is_stated_is_no_option():
   }
 
 
-ORDERS = ['classifier_chain', 'recurrent_chain', 'label_sequence']
-
-
-def of_launch(*argv: str, methods=ORDERS) -> flags.FlagValues:
-  """The flags of a launch of some methods, after parsing."""
-  values = flags.FlagValues()
-  options = experiment_flags.selectable_options(
-    methods, 'identity', '', 'none', ()
-  )
-  for option in experiment_flags.merged(options):
-    experiment_flags.define(option, values, optional=True)
-  values(['launch.py', *argv])
-  return values
-
-
-@pytest.mark.parametrize(
-  ('value', 'takers'),
-  [
-    ('random', ['classifier_chain', 'recurrent_chain']),
-    ('frequency', ['classifier_chain']),
-    ('free', ['label_sequence']),
-    ('natural', []),
-  ],
-)
-def test_a_choice_goes_to_the_methods_that_have_it(value, takers):
-  given = {'model.order': of_launch(f'--model.order={value}')['model.order']}
-  given = {name: flag.value for name, flag in given.items()}
-  planned = [experiment_flags.resolved(Experiment(method=m)) for m in ORDERS]
-  made = [experiment_flags.with_options(e, given) for e in planned]
-  # `frequency` is what label_sequence does anyway, `natural` what chains do.
-  assert [e.method for e in made if e.options == given] == takers
-  assert all(e.options in ({}, given) for e in made)
-
-
-def test_who_does_not_take_a_choice_is_said():
-  planned = [experiment_flags.resolved(Experiment(method=m)) for m in ORDERS]
-  said = experiment_flags.passed_over(
-    planned, {'model.order': 'free', 'model.width': 8}
-  )
-  assert said == [
-    '--model.order=free is for label_sequence, and changes nothing for others '
-    '(classifier_chain: natural|random|frequency|mutual_information; '
-    'recurrent_chain: natural|random).'
-  ]
-
-
-def test_a_choice_that_no_method_has_is_refused_with_all_choices():
-  with pytest.raises(flags.IllegalFlagValueError) as refused:
-    of_launch('--model.order=sorted')
-  for part in (
-    'model.order=sorted',
-    'label_sequence: frequency|free',
-    'random',
-  ):
-    assert part in str(refused.value)
-  # What all take alike is refused as before.
-  with pytest.raises(flags.IllegalFlagValueError):
-    of_launch('--model.order=free', methods=['classifier_chain'])
-
-
-def test_types_that_differ_are_told_apart_too():
-  options = [
-    Option('model.rank', int, 4, 'a size.', 'low'),
-    Option('model.rank', Literal['all', 'few'], 'all', 'a name.', 'high'),
-    Option('model.rank', int | None, None, 'a size.', 'other'),
-  ]
-  (option,) = experiment_flags.merged(options)
-  assert option.help == '[low, other] a size. [high] a name.'
-  values = flags.FlagValues()
-  experiment_flags.define(option, values)
-  assert values.flag_values_dict() == {'model.rank': None}
-  for text, wanted in (('7', [7, None, 7]), ('few', [None, 'few', None])):
-    values(['program', f'--model.rank={text}'])
-    found = [
-      kinds.fitted(o.kind, values['model.rank'].value)
-      if kinds.fits(o.kind, values['model.rank'].value)
-      else None
-      for o in options
-    ]
-    assert found == wanted
-
-
 EXPERIMENTS = [
   Experiment(),
   Experiment(
@@ -369,80 +286,6 @@ def test_a_config_says_all_of_an_experiment(made):
     made, train=dataclasses.replace(made.train, save_interval_secs=60.0)
   )
   assert run_id(config_of(again)) == run_id(config_of(made))
-
-
-def test_an_option_that_is_not_used_does_not_rename_older_runs():
-  assert 'link_l2s' not in config_of(Experiment())
-  assert 'calibration' not in config_of(Experiment())
-  assert config_of(Experiment(calibration='platt'))['calibration'] == 'platt'
-  used = Experiment(search=Search(link_l2s=(0.0,)))
-  assert config_of(used)['link_l2s'] == (0.0,)
-  assert 'resampling' not in config_of(Experiment())
-  used = Experiment(data=DataOptions(resampling='ml_ros'))
-  assert config_of(used)['resampling'] == 'ml_ros'
-  assert 'metric_convention' not in config_of(Experiment())
-  used = Experiment(metric_convention='mulan')
-  assert config_of(used)['metric_convention'] == 'mulan'
-  rules = {option.name for option in options_of(RuleOptions)}
-  assert not rules & config_of(Experiment()).keys()
-  mined = Experiment(constrain=RuleOptions('mined', ('repair',)))
-  assert rules <= config_of(mined).keys()
-  # What mining takes says nothing where nothing is mined.
-  listed = Experiment(constrain=RuleOptions('hierarchy', rule_support=7))
-  assert rules & config_of(listed).keys() == {'rules', 'constraints'}
-  none = RuleOptions('hierarchy', ('none',))
-  assert none == RuleOptions('hierarchy')
-
-
-def test_a_file_of_rules_counts_by_its_content(tmp_path):
-  path = tmp_path / 'a.rules'
-  made = Experiment(constrain=RuleOptions(str(path), ('decode',)))
-  with pytest.raises(ValueError, match=r'a\.rules is no file'):
-    config_of(made)
-  path.write_text('a -> b')
-  before = config_of(made)
-  assert experiment_from(before) == made
-  path.write_text('b -> a')
-  assert run_id(config_of(made)) != run_id(before)
-
-
-@pytest.mark.parametrize(
-  ('options', 'says'),
-  [
-    ({'constraints': ('repair',)}, 'has no rules to keep'),
-    ({'rules': 'mined', 'constraints': ('repai',)}, "Did you mean 'repair'"),
-    ({'rules': 'mined', 'constraints': ('none', 'decode')}, 'none alone'),
-    ({'rules': 'mined', 'constraints': ('decode', 'decode')}, 'each once'),
-    ({'rules': 'mined', 'rule_confidence': 0.4}, 'confidence is 0.4'),
-  ],
-)
-def test_rules_that_cannot_be_meant_are_refused(options, says):
-  with pytest.raises(ValueError, match=says):
-    RuleOptions(**options)
-
-
-def test_how_often_a_state_is_saved_does_not_make_another_run():
-  often = Experiment(train=TrainOptions(save_interval_secs=0.0))
-  assert config_of(often) == config_of(Experiment())
-
-
-@pytest.mark.parametrize(
-  'change',
-  [
-    {'seeds': 0},
-    {'learning_rates': ()},
-    {'learning_rates': (-1.0,)},
-    {'l2s': (float('nan'),)},
-    {'l2s': (float('inf'),)},
-    {'l2s': (0.1, 0.1)},
-    {'link_l2s': (-1.0,)},
-    {'link_l2s': (0.1, 0.1)},
-  ],
-  ids=str,
-)
-def test_a_search_of_nothing_is_refused(change):
-  with pytest.raises(ValueError, match=next(iter(change))):
-    Search(**change)
 
 
 class TestHelp:
