@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import judgement, rule_effects
+from experiments import deciding, judgement, rule_effects
 from experiments.config import HIERARCHY, MINED, TEXT, RuleOptions
 from experiments.experiment import Model, Trial
 from experiments.fitted import notes_of
@@ -178,7 +178,7 @@ def judge(
   *,
   regrets: bool = True,
   convention: str = 'mlc',
-  on_rows: judgement.OnRows | None = None,
+  on_rows: deciding.OnRows | None = None,
 ) -> Outcome:
   """Judges the selected runs, and what the rules changed; see `judgement`."""
   stacked = None
@@ -198,7 +198,7 @@ def judge(
   notes = notes_of(arrays)
   if found is None or stacked is None:
     return Outcome(rows, arrays, notes, {})
-  mended = judgement.calibrated(
+  mended = deciding.calibrated(
     model, data, [trial.splits[split] for split in splits], params
   )
   models = dict.fromkeys(model.decoders, model)

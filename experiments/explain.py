@@ -25,11 +25,11 @@ from absl import flags
 from experiments import edge
 from experiments import flags as experiment_flags
 from experiments.config import experiment_from
+from experiments.deciding import padded
 from experiments.evaluate import refuse_other_data, refuse_unfinished
 from experiments.experiment import build_model, count_label_sets, plan
 from experiments.explanation import Explained, as_json, figure_of, show, tables
 from experiments.flags import Option
-from experiments.judgement import padded
 from experiments.resampling import on_device
 from experiments.selected_model import read_model, stacked_shapes
 from mlc.base import Batch, Head, Params
