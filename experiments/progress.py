@@ -24,13 +24,14 @@ class _Shown:
 
   def __enter__(self) -> Self:
     if sys.stderr.isatty():
-      from rich import progress
+      from rich import console, progress
 
       self._bar = progress.Progress(
         progress.TextColumn('{task.description}'),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
         progress.TimeRemainingColumn(),
+        console=console.Console(stderr=True),
         transient=True,
       )
       self._bar.start()
