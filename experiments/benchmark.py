@@ -156,7 +156,7 @@ OPTIONS = (
     f'what is measured: some of {", ".join(SUITES)}; or {HEADS}.',
   ),
   Option('repeats', int, 5, 'rounds in which every contestant works once.'),
-  Option('host_devices', int, 1, 'devices that JAX makes of the CPU for runs.'),
+  experiment_flags.HOST_DEVICES._replace(default=1),
   Option('out', str, '', 'JSON file for all that was measured.'),
 )
 
@@ -287,11 +287,9 @@ def main(argv: Sequence[str]) -> int:
   edge.no_arguments(argv)
   options = experiment_flags.options_of(Sizes)
   sizes = Sizes(**{o.name: getattr(FLAGS, o.name) for o in options})
-  for name in ('repeats', 'host_devices'):
-    if getattr(FLAGS, name) < 1:
-      raise ValueError(f'{name} is {getattr(FLAGS, name)}; give at least 1.')
-  if FLAGS.host_devices > 1:
-    jax.config.update('jax_num_cpu_devices', FLAGS.host_devices)
+  if FLAGS.repeats < 1:
+    raise ValueError(f'repeats is {FLAGS.repeats}; give at least 1.')
+  edge.make_devices(FLAGS.host_devices)
   before = machine()
   versions = ', '.join(f'{k} {v}' for k, v in before['versions'].items())
   print(

@@ -19,7 +19,7 @@ from rich import progress
 from rich.console import Console
 from rich.table import Table
 
-from mlc import sweep
+from mlc import side_by_side, sweep
 from mlc.base import MissingCapabilityError
 from mlc.data.dataset import DatasetError
 from mlc.run_directory import RunDirectory, RunDirectoryError
@@ -29,6 +29,7 @@ FLAGS = flags.FLAGS
 LOGGERS = ('mlc', 'experiments', '__main__')
 _ERROR = ': error: '
 _UNDEFINED = 'undefined'
+_FORCED, _MOST_DEVICES = 'xla_force_host_platform_device_count', 8
 _LINE, _TIME = '%(asctime)s %(levelname).1s %(message)s', '%H:%M:%S'
 
 
@@ -133,6 +134,26 @@ def configure(workdir: str) -> None:
     cache = os.path.join(os.path.abspath(workdir), '.cache', 'xla')
     jax.config.update('jax_compilation_cache_dir', cache)
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+
+
+def make_devices(count: int) -> None:
+  """Makes JAX see so many devices in the CPU; 0 for `spare_devices`.
+
+  Unless the environment says how many, or they are in use already.
+  """
+  if count < 0:
+    raise Refusal(f'host_devices is {count}; give 0 or more.')
+  stated = jax.config.values['jax_num_cpu_devices'] > 0
+  stated |= _FORCED in os.environ.get('XLA_FLAGS', '')
+  count = count or spare_devices()
+  if not stated and count > 1:
+    with contextlib.suppress(RuntimeError):
+      jax.config.update('jax_num_cpu_devices', count)
+
+
+def spare_devices(runs: int = 1) -> int:
+  """One for each core that each of some runs can have to itself; 8 at most."""
+  return max(1, min(side_by_side.cores() // runs, _MOST_DEVICES))
 
 
 @contextlib.contextmanager

@@ -329,6 +329,15 @@ def define_places(values: flags.FlagValues) -> None:
     define(option, values)
 
 
+HOST_DEVICES = Option(
+  'host_devices',
+  int,
+  0,
+  'devices that JAX is to see in the CPU: runs are dealt out to them, and each '
+  'holds a copy of the data. 0 for one a core, 8 at most.',
+)
+
+
 def experiment_of(values: flags.FlagValues) -> Experiment:
   """The experiment that parsed flags describe."""
 

@@ -76,6 +76,7 @@ def parse(argv: Sequence[str]) -> list[str]:
   for option in OPTIONS:
     experiment_flags.define(option, FLAGS)
   experiment_flags.define_places(FLAGS)
+  experiment_flags.define(experiment_flags.HOST_DEVICES, FLAGS)
   for part in (Experiment, *PARTS.values()):
     for option in experiment_flags.options_of(part):
       if option.name not in _FIXED:
@@ -260,20 +261,24 @@ def run_missing(
       if first.setdefault(made.data.dataset, job) is not job:
         others.append(job)
   jobs = [*first.values(), *others]
+  at_a_time = parallel(len(jobs))
+  devices = FLAGS.host_devices or edge.spare_devices(at_a_time)
+  share = f'--host_devices={devices}'
+  jobs = [job._replace(argv=(*job.argv, share)) for job in jobs]
   done = len(experiments) - len(jobs)
   if not jobs:
     print(f'All {done} runs are done; nothing to train.')
     return {}
   print(
     f'{FLAGS.study}: {len(experiments)} runs, {done} done, {len(jobs)} to go, '
-    f'{parallel(len(jobs))} at a time. Interrupt whenever you like: the same '
+    f'{at_a_time} at a time. Interrupt whenever you like: the same '
     'command continues.',
     flush=True,
   )
   with edge.SweepDisplay(jobs) as display:
     outcomes = sweep.run_local(
       jobs,
-      max_parallel=parallel(len(jobs)),
+      max_parallel=at_a_time,
       on_event=display.on_event,
       preload=_PRELOAD,
     )

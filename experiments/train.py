@@ -2,10 +2,11 @@
 
     python -m experiments.train --method=classifier_chain --dataset=yeast
 
-All seeds and the whole search train in one compiled program; the run directory
-is `<workdir>/<study>/<run_id>/`. The same command continues a run that was cut
-off at any moment and does nothing for one that is done. On yeast, five seeds of
-a linear chain take about 20 s on two cores.
+All seeds and the whole search train in one compiled program, dealt out to the
+cores of the machine; the run directory is `<workdir>/<study>/<run_id>/`. The
+same command continues a run that was cut off at any moment and does nothing for
+one that is done. On yeast, five seeds of a linear chain take about 20 s on two
+cores.
 
 `--output=ranking --top=5` also writes the labels of every test row by falling
 score to `ranking.csv` in the run directory, see experiments/ranked_lists.py.
@@ -257,6 +258,7 @@ def described_run(
 
 def main(argv: Sequence[str]) -> int:
   edge.no_arguments(argv)
+  edge.make_devices(FLAGS.host_devices)
   with edge.refusing():
     experiment = experiment_flags.experiment_of(FLAGS)
     if FLAGS.top < 0:
@@ -271,7 +273,7 @@ def main(argv: Sequence[str]) -> int:
 def parse(argv: Sequence[str]) -> list[str]:
   experiment_flags.define_experiment(argv, FLAGS)
   experiment_flags.define_places(FLAGS)
-  for option in (OUTPUT, TOP):
+  for option in (experiment_flags.HOST_DEVICES, OUTPUT, TOP):
     experiment_flags.define(option, FLAGS)
   return FLAGS(list(argv), known_only=False)
 

@@ -298,7 +298,7 @@ class TestHelp:
       for part in (Experiment, *experiment_flags.PARTS.values())
       for o in options_of(part)
     }
-    wanted |= {'workdir', 'data_dir', 'output', 'top'}
+    wanted |= {'workdir', 'data_dir', 'host_devices', 'output', 'top'}
     wanted |= {'model.order', 'model.num_samples', 'model.beam_width'}
     assert listed(done.out) == wanted
     assert '<natural|random|frequency|mutual_information>' in done.out

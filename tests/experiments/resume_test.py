@@ -85,12 +85,14 @@ def test_training_goes_on_where_it_was_killed(
 ):
   experiment = tiny(**changes, decoders=('subset', 'hamming'))
 
-  def start(workdir: str) -> subprocess.Popen:
+  def start(workdir: str, devices: int = 1) -> subprocess.Popen:
     line = command_line('train.py', *flags_of(experiment))
+    places = f'--workdir={tmp_path / workdir}', f'--host_devices={devices}'
     with open(tmp_path / 'errors', 'w') as errors:
       return subprocess.Popen(
-        [*line, f'--workdir={tmp_path / workdir}'],
-        env=environment,
+        [*line, *places],
+        # Without optimisations bits may depend on the number of devices.
+        env={**environment, 'XLA_FLAGS': ''},
         stdout=subprocess.DEVNULL,
         stderr=errors,
       )
@@ -101,8 +103,9 @@ def test_training_goes_on_where_it_was_killed(
   run = RunDirectory(tmp_path / 'killed' / 'single' / wanted.run_id)
   instant = random.Random(0)
   killed = 0
-  for moment in MOMENTS.values():
-    process = start('killed')
+  # Each time on another number of devices.
+  for devices, moment in enumerate(MOMENTS.values(), start=1):
+    process = start('killed', devices)
     while process.poll() is None and not moment(run):
       time.sleep(0.002)
     time.sleep(instant.uniform(0.0, 0.2))
