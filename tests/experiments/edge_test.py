@@ -1,13 +1,18 @@
 """Where a process begins and ends."""
 
+import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 
 from experiments import edge, train
 from experiments.flags import flags_of
+from mlc import side_by_side
 from mlc.data.dataset import DatasetError
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 class TestGist:
@@ -68,3 +73,43 @@ def test_output_that_nobody_reads_is_no_fault(command_line, environment):
     process.stdout.close()
     assert process.stderr.read() == b''
   assert process.returncode == 128 + 13
+
+
+@pytest.mark.parametrize(
+  ('asked', 'environment', 'seen'),
+  [
+    (3, {}, 3),
+    (0, {}, min(side_by_side.cores(), 8)),
+    (3, {'XLA_FLAGS': '--xla_force_host_platform_device_count=2'}, 2),
+    (3, {'JAX_NUM_CPU_DEVICES': '4'}, 4),
+  ],
+)
+def test_devices_are_as_many_as_asked_for(asked, environment, seen):
+  code = f"""
+import jax
+from experiments import edge
+edge.make_devices({asked})
+print(len(jax.devices()))
+edge.make_devices(5)  # They are in use: nothing changes, and nothing fails.
+"""
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    env={**os.environ, 'XLA_FLAGS': '', 'JAX_PLATFORMS': 'cpu', **environment},
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert done.stdout == f'{seen}\n'
+
+
+def test_runs_beside_each_other_share_the_cores(monkeypatch):
+  monkeypatch.setattr(side_by_side, 'cores', lambda: 20)
+  wanted = {1: 8, 4: 5, 7: 2, 20: 1, 64: 1}
+  assert {runs: edge.spare_devices(runs) for runs in wanted} == wanted
+
+
+def test_fewer_than_no_devices_are_refused(command):
+  done = command('train.py', '--host_devices=-1')
+  assert done.code == 1
+  assert 'host_devices is -1; give 0 or more' in done.err
