@@ -104,7 +104,7 @@ def fit(
   """
   _check_rows(runs, data)
   began = time.perf_counter()
-  where = mesh.layout(len(runs.l2))
+  where = mesh.layout(len(runs.l2), data)
   data, runs = mesh.replicate(data, where), mesh.spread(runs, where)
   compiled = program.build(init, loss, data, runs, options, where)
   collect = mesh.collector(where)

@@ -12,6 +12,8 @@ from mlc.numerics import jit_once
 RUN = 'run'
 _OF_RUN = PartitionSpec(RUN)
 _SHARED = PartitionSpec()
+# Of what the devices of a CPU share, in bytes.
+_COPIES = 2**32
 
 
 class Layout(NamedTuple):
@@ -30,13 +32,21 @@ class Layout(NamedTuple):
   place: np.ndarray
 
 
-def layout(num_runs: int) -> Layout:
+def layout(num_runs: int, shared: Any = ()) -> Layout:
   """Deals the runs out like cards, so that neighbours share no device.
 
   Neighbours in a grid stop at similar times; dealt out, they leave no device
   idle for long.
+
+  Args:
+    num_runs: R.
+    shared: what every device is to hold. The devices of a CPU have one memory:
+      no more of them are used than 4 GiB hold copies.
   """
   devices = jax.local_devices()[:num_runs]
+  if devices[0].platform == 'cpu':
+    each = sum(leaf.nbytes for leaf in jax.tree.leaves(shared))
+    devices = devices[: max(1, _COPIES // max(1, each))]
   mesh = jax.make_mesh(
     (len(devices),),
     (RUN,),
