@@ -11,6 +11,7 @@ import numpy as np
 from mlc.run_directory import RunDirectory
 
 _log = logging.getLogger(__name__)
+# Between two lines; a twentieth of the time so far, where that is more.
 _LINE_SECONDS = 5.0
 
 
@@ -23,6 +24,7 @@ class _Shown:
     self._bar: Any = None
 
   def __enter__(self) -> Self:
+    self._entered = time.monotonic()
     if sys.stderr.isatty():
       from rich import console, progress
 
@@ -50,8 +52,10 @@ class _Shown:
       self._bar.update(
         self._task, description=text, completed=done, total=total
       )
-    elif time.monotonic() - self._said > _LINE_SECONDS:
-      self._said = time.monotonic()
+      return
+    now = time.monotonic()
+    if now - self._said > max(_LINE_SECONDS, (now - self._entered) / 20):
+      self._said = now
       _log.info('%s, %s', text, left)
 
 

@@ -42,6 +42,18 @@ def test_rows_are_told_with_an_estimate(clock, caplog):
   assert caplog.messages[5] == 'deciding 30 of 100 rows, about 21 s left'
 
 
+def test_the_longer_it_takes_the_rarer_are_the_lines(clock, caplog):
+  caplog.set_level(logging.INFO)
+  judge(clock, seconds=6.0, total=6000)
+  first, second = (
+    sum(stage in line for line in caplog.messages)
+    for stage in ('fitting', 'deciding')
+  )
+  # 600 blocks each in an hour: of the second half a line in 3 minutes or more.
+  assert 60 < first < 100
+  assert 10 < second < 20
+
+
 def test_what_takes_no_time_is_not_told(clock, caplog):
   caplog.set_level(logging.INFO)
   judge(clock, seconds=0.1)
