@@ -74,7 +74,12 @@ def over_rows(
   indices = [np.asarray(part.rows) for part in parts]
   blocks = list(_blocks(parts, block))
 
-  def of_block(shared, of_runs, run, index, weight):
+  # As leaves: JAX puts a description of each argument in its place, which is
+  # no array, and which a type that is checked may refuse.
+  leaves, structure = jax.tree.flatten((shared, of_runs))
+
+  def of_block(leaves, run, index, weight):
+    shared, of_runs = jax.tree.unflatten(structure, leaves)
     return function(shared, take_rows(of_runs, run), index, weight)
 
   def given(one: _Block) -> tuple[Any, ...]:
@@ -82,7 +87,7 @@ def over_rows(
     places = np.resize(one.places, block)
     weight = (np.arange(block) < len(one.places)).astype(np.float32)
     index = indices[one.part][one.run, places]
-    return shared, of_runs, np.int32(one.run), index, weight
+    return leaves, np.int32(one.run), index, weight
 
   program: Any = jit_once(of_block)
   lowered = program.lower(*given(_Block(0, 0, np.zeros(1, int))))

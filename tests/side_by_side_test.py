@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from mlc import side_by_side
+from mlc.base import SparseRows
+from mlc.numerics import take_rows
 from mlc.side_by_side import Part, over_rows
 
 DATA = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
@@ -48,6 +50,17 @@ def test_how_many_threads_there_are_changes_no_bit(monkeypatch):
     monkeypatch.setattr(side_by_side, 'cores', lambda n=cores: n)
     (found[cores],) = over_rows(draws, DATA, keys, [part(50, 50)], 8)
   np.testing.assert_array_equal(found[1], found[4])
+
+
+def test_sparse_rows_are_rows():
+  index = np.arange(50)[:, None].astype(np.int32)
+  data = SparseRows(jnp.asarray(index), jnp.asarray(DATA[:, :1]), 50)
+
+  def values(data, scale, index, weight):
+    return scale * take_rows(data, index).values[:, 0]
+
+  (found,) = over_rows(values, data, SCALES, [part(7, 7)], 4)
+  np.testing.assert_allclose(found, SCALES[:, None] * DATA[:-8:-1, 0][None])
 
 
 def test_it_is_traced_once():

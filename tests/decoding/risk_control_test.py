@@ -174,7 +174,7 @@ def test_under_rules_the_risk_is_that_of_the_repaired_sets():
       {'encoder': {}, 'head': ()},
       Batch(p, y),
       jax.random.key(0),
-      rules,
+      rules=rules,
     )
     out = []
     for state in (fit(rules), fit(None)):
