@@ -17,6 +17,7 @@ from experiments import deciding, judgement, rule_effects
 from experiments.config import HIERARCHY, MINED, TEXT, RuleOptions
 from experiments.experiment import Model, Trial
 from experiments.fitted import notes_of
+from experiments.progress import Judging
 from mlc import decoding, evaluation
 from mlc import rules as rule_set
 from mlc.base import Batch, Decoder, Head, MissingCapabilityError, Params
@@ -178,9 +179,11 @@ def judge(
   *,
   regrets: bool = True,
   convention: str = 'mlc',
-  on_rows: deciding.OnRows | None = None,
 ) -> Outcome:
-  """Judges the selected runs, and what the rules changed; see `judgement`."""
+  """Judges the selected runs, and what the rules changed; see `judgement`.
+
+  The user is told how far it is.
+  """
   stacked = None
   splits = [trial.described[run]['split'] for run in selected]
   if found is not None and selected:
@@ -192,9 +195,11 @@ def judge(
     'regrets': regrets,
     'rules': stacked,
     'convention': convention,
-    'on_rows': on_rows,
   }
-  rows, arrays = judgement.judge(model, *same, params, **asked)
+  with Judging(len(selected), list(model.decoders)) as progress:
+    rows, arrays = judgement.judge(
+      model, *same, params, **asked, on_rows=progress.on_rows
+    )
   notes = notes_of(arrays)
   if found is None or stacked is None:
     return Outcome(rows, arrays, notes, {})
@@ -204,7 +209,10 @@ def judge(
   models = dict.fromkeys(model.decoders, model)
   if found.conditioned is not None:
     inner = {**params, 'head': with_rules(mended['head'], stacked)}
-    more, judged = judgement.judge(found.conditioned, *same, inner, **asked)
+    with Judging(len(selected), list(found.conditioned.decoders)) as progress:
+      more, judged = judgement.judge(
+        found.conditioned, *same, inner, **asked, on_rows=progress.on_rows
+      )
     rows += more
     arrays |= {k: v for k, v in judged.items() if k.startswith('decision_')}
     arrays['marginals_condition'] = judged['marginals']

@@ -40,7 +40,6 @@ from experiments.experiment import (
   rehearse,
 )
 from experiments.flags import DECODER, Option
-from experiments.progress import Judging
 from experiments.ranked_lists import OUTPUT, TOP, write_ranked_lists
 from experiments.resampling import on_device
 from experiments.selected_model import read_model, stacked_shapes
@@ -146,19 +145,17 @@ def judged(
   params = read_model(
     directory, config, stacked_shapes(model, data, trial, selected)
   )
-  with Judging(len(selected), list(model.decoders)) as progress:
-    found = constraints.judge(
-      model,
-      dataset,
-      data,
-      trial,
-      selected,
-      params,
-      constrained,
-      regrets=experiment.regrets,
-      convention=experiment.metric_convention,
-      on_rows=progress.on_rows,
-    )
+  found = constraints.judge(
+    model,
+    dataset,
+    data,
+    trial,
+    selected,
+    params,
+    constrained,
+    regrets=experiment.regrets,
+    convention=experiment.metric_convention,
+  )
   for note in found.notes:
     _log.info('note: %s', note)
   return found, constrained.text(trial.splits) if constrained else {}

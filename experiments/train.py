@@ -40,7 +40,7 @@ from experiments.experiment import (
   select,
   standardizes,
 )
-from experiments.progress import Judging, Progress
+from experiments.progress import Progress
 from experiments.ranked_lists import OUTPUT, TOP, write_ranked_lists
 from experiments.resampling import check_made, of_splits, on_device, summary
 from experiments.selected_model import parameter_count, save_model
@@ -190,19 +190,17 @@ def conclude(
   if selected:
     save_model(directory, config, params)
   judged_at = time.perf_counter()
-  with Judging(len(selected), list(model.decoders)) as progress:
-    rows, arrays, learnt, files = constraints.judge(
-      model,
-      dataset,
-      data,
-      trial,
-      selected,
-      params,
-      found,
-      regrets=experiment.regrets,
-      convention=experiment.metric_convention,
-      on_rows=progress.on_rows,
-    )
+  rows, arrays, learnt, files = constraints.judge(
+    model,
+    dataset,
+    data,
+    trial,
+    selected,
+    params,
+    found,
+    regrets=experiment.regrets,
+    convention=experiment.metric_convention,
+  )
   directory.write_predictions(**arrays)
   if found is not None:
     constraints.write(directory.path, files | found.text(trial.splits))
